@@ -1,0 +1,73 @@
+//! One server as everybody sees it: the CLI, the API, events and the menu.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Exit, Origin, ServerId, State, Timestamp};
+
+/// One server as everybody sees it. Absent values are null; fields are only ever added.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(utoipa::ToSchema))]
+pub struct Status {
+    /// The repo's unique short name.
+    pub repo: String,
+    /// The repo's directory.
+    #[cfg_attr(feature = "cli", schema(value_type = String))]
+    pub root: PathBuf,
+    /// The server's name inside its repo.
+    pub server: String,
+    /// True for the repo's default server.
+    pub default: bool,
+    /// What it is doing.
+    pub state: State,
+    /// Who started it; null when nothing runs.
+    pub origin: Option<Origin>,
+    /// The process that owns the listening socket, else the tree's leader.
+    pub pid: Option<u32>,
+    /// The address it listens on, as a loopback address one can connect to.
+    pub host: Option<String>,
+    /// The port its own tree listens on.
+    pub port: Option<u16>,
+    /// Built by us from the verified address and port.
+    pub url: Option<String>,
+    /// When it entered its state.
+    #[cfg_attr(feature = "cli", schema(value_type = Option<String>))]
+    pub since: Option<Timestamp>,
+    /// `live`, `stale` or `unsure`; null when there is no port file.
+    pub verdict: Option<String>,
+    /// Why it is as it is, in words; null when there is nothing to explain.
+    pub reason: Option<String>,
+    /// How it last ended.
+    pub exit: Exit,
+    /// Restarts since it was last asked for.
+    pub restarts: u32,
+    /// When it is started again, while it waits.
+    #[cfg_attr(feature = "cli", schema(value_type = Option<String>))]
+    pub next_try: Option<Timestamp>,
+    /// What is run; null for a server that only announces itself.
+    pub command: Option<String>,
+    /// True when the command, as it stands now, has been approved.
+    pub trusted: bool,
+    /// Where the port file is or would be.
+    #[cfg_attr(feature = "cli", schema(value_type = String))]
+    pub port_file: PathBuf,
+    /// Where its output goes.
+    #[cfg_attr(feature = "cli", schema(value_type = Option<String>))]
+    pub log: Option<PathBuf>,
+}
+
+impl Status {
+    /// Its name, `repo/server`.
+    pub fn id(&self) -> ServerId {
+        ServerId::new(&self.repo, &self.server)
+    }
+
+    /// True while a process of it is alive, as far as is known.
+    pub fn is_running(&self) -> bool {
+        match self.state {
+            State::Starting | State::Ready | State::NotServing | State::Unhealthy | State::Stopping => true,
+            State::Stopped | State::Waiting | State::Failed => false,
+        }
+    }
+}

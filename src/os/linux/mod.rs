@@ -1,0 +1,7 @@
+//! Linux: `/proc`, pidfds and netlink.
+
+#[cfg(feature = "cli")]
+pub mod exit;
+pub mod process;
+pub mod sockets;
+pub mod tree;

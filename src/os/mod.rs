@@ -1,0 +1,47 @@
+//! The only code that asks the operating system; it touches and never decides.
+//!
+//! One interface, one folder per system. `unix` is what Linux and macOS share. A system without a concept still has
+//! the item, so callers carry no `cfg`.
+//!
+//! | module | what |
+//! |---|---|
+//! | `process` | who lives under a number: [`process::look`], [`process::Process`] |
+//! | `tree` | the descendants of a process, and signals to all of them |
+//! | `sockets` | who listens where: [`sockets::listening`], [`sockets::owned_by`] |
+//! | `files` | private atomic writes, defensive reads, removal of only what was judged |
+//! | `lock` | advisory locks that end with their holder |
+//! | `session` | being a shim: own session, subreaper, children collected, output relayed |
+//! | `channel` | the local socket with the peer's user checked (feature `cli`) |
+//! | `exit` | the death of any process as a future (feature `cli`) |
+
+#[cfg(target_os = "linux")]
+mod linux;
+#[cfg(target_os = "macos")]
+mod macos;
+#[cfg(unix)]
+mod unix;
+#[cfg(windows)]
+mod windows;
+
+pub mod lock;
+
+#[cfg(target_os = "linux")]
+pub use linux::{process, sockets, tree};
+#[cfg(target_os = "macos")]
+pub use macos::{process, sockets, tree};
+#[cfg(unix)]
+pub use unix::{files, interrupt};
+#[cfg(windows)]
+pub use windows::{files, interrupt, process, sockets, tree};
+
+#[cfg(all(feature = "cli", target_os = "linux"))]
+pub use linux::exit;
+#[cfg(all(feature = "cli", target_os = "macos"))]
+pub use macos::exit;
+#[cfg(all(feature = "cli", unix))]
+pub use unix::{channel, limits, session};
+#[cfg(all(feature = "cli", windows))]
+pub use windows::{channel, exit, limits, session};
+
+#[cfg(feature = "cli")]
+pub mod ports;

@@ -1,0 +1,356 @@
+//! Private atomic writes, defensive reads, and removal of only what was judged, all relative to an open folder.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Component, Path, PathBuf};
+
+use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags};
+use rustix::io::Errno;
+
+use crate::model::Timestamp;
+
+/// A folder held open: paths below it are resolved without following a link.
+#[derive(Debug)]
+pub struct Folder {
+    fd: OwnedFd,
+    path: PathBuf,
+}
+
+/// Which file it was, and in which version: enough to see that it is still the one that was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Stamp {
+    device: u64,
+    inode: u64,
+    size: u64,
+    modified_ns: i128,
+}
+
+/// How much a write must survive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// The end of this process.
+    Process,
+    /// A power cut: file and folder are synced.
+    Power,
+}
+
+/// Why a file could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// There is none.
+    #[error("there is no such file")]
+    Missing,
+    /// A link, where following one could leave the folder.
+    #[error("it is a symbolic link")]
+    Link,
+    /// A folder, FIFO, socket or device.
+    #[error("it is not a regular file")]
+    NotRegular,
+    /// More bytes than can be meant.
+    #[error("it is {size} bytes long, more than {most}")]
+    TooLarge {
+        /// Its size in bytes.
+        size: u64,
+        /// The limit in bytes.
+        most: u64,
+    },
+    /// Everything else.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+}
+
+impl From<Errno> for FileError {
+    fn from(errno: Errno) -> Self {
+        match errno {
+            Errno::NOENT => Self::Missing,
+            Errno::LOOP | Errno::MLINK => Self::Link,
+            // A component that is no folder; a socket, or a FIFO without a reader, opened with O_NONBLOCK.
+            Errno::NOTDIR | Errno::NXIO => Self::NotRegular,
+            other => Self::Io(other.into()),
+        }
+    }
+}
+
+impl Stamp {
+    /// When the file was written.
+    pub fn modified(&self) -> Timestamp {
+        Timestamp(u64::try_from(self.modified_ns / 1_000_000).unwrap_or(0))
+    }
+
+    fn of(file: &File) -> io::Result<Self> {
+        let meta = file.metadata()?;
+        Ok(Self {
+            device: meta.dev(),
+            inode: meta.ino(),
+            size: meta.size(),
+            modified_ns: i128::from(meta.mtime()) * 1_000_000_000 + i128::from(meta.mtime_nsec()),
+        })
+    }
+}
+
+const FOLDER_FLAGS: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+
+impl Folder {
+    /// Opens a folder; links on the way to it are followed, as the user's own.
+    pub fn open(path: &Path) -> Result<Self, FileError> {
+        let fd = rustix::fs::open(path, FOLDER_FLAGS, Mode::empty())?;
+        Ok(Self { fd, path: path.to_owned() })
+    }
+
+    /// Opens a folder of ours, made with mode 0700 when it is missing, parents included.
+    pub fn make(path: &Path) -> Result<Self, FileError> {
+        use std::os::unix::fs::DirBuilderExt;
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+        Self::open(path)
+    }
+
+    /// Opens a folder below this one; a link on the way is an error.
+    pub fn beneath(&self, relative: &Path) -> Result<Self, FileError> {
+        self.walk(relative, false)
+    }
+
+    /// Opens a folder below this one, made with mode 0700 when it is missing; a link on the way is an error.
+    pub fn make_beneath(&self, relative: &Path) -> Result<Self, FileError> {
+        self.walk(relative, true)
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Reads a regular file of at most `most` bytes. Never waits, never follows a link.
+    pub fn read(&self, name: &str, most: u64) -> Result<(Vec<u8>, Stamp), FileError> {
+        let (file, stamp) = self.open_regular(name)?;
+        if stamp.size > most {
+            return Err(FileError::TooLarge { size: stamp.size, most });
+        }
+        let mut bytes = Vec::with_capacity(usize::try_from(stamp.size).unwrap_or(0) + 1);
+        file.take(most + 1).read_to_end(&mut bytes)?;
+        let size = bytes.len() as u64;
+        if size > most {
+            return Err(FileError::TooLarge { size, most });
+        }
+        Ok((bytes, stamp))
+    }
+
+    /// Replaces a file whole, mode 0600: a reader sees the old bytes or the new ones, never a part.
+    pub fn replace(&self, name: &str, bytes: &[u8], durability: Durability) -> Result<(), FileError> {
+        let temp = self.write_temp(name, bytes, durability)?;
+        let renamed = rustix::fs::renameat(&self.fd, temp.as_str(), &self.fd, name);
+        if renamed.is_err() {
+            let _ = rustix::fs::unlinkat(&self.fd, temp.as_str(), AtFlags::empty());
+        }
+        renamed?;
+        if durability == Durability::Power {
+            rustix::fs::fsync(&self.fd)?;
+        }
+        Ok(())
+    }
+
+    /// Writes a file that is not there yet or may be absent for a moment: the old one is removed first. Renaming over
+    /// an existing file makes ext4 start writing it out, 2.3 ms against 0.05 ms.
+    pub fn renew(&self, name: &str, bytes: &[u8]) -> Result<(), FileError> {
+        self.remove(name)?;
+        self.replace(name, bytes, Durability::Process)
+    }
+
+    /// Removes a file; that it is missing is no error.
+    pub fn remove(&self, name: &str) -> Result<(), FileError> {
+        match rustix::fs::unlinkat(&self.fd, name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// Removes a file if it is still the one of `stamp`; `false` when it is another one or gone. The file is renamed
+    /// aside before it is compared, so that one written in the meantime is put back and never lost.
+    pub fn remove_if(&self, name: &str, stamp: &Stamp) -> Result<bool, FileError> {
+        match self.open_regular(name) {
+            Ok((_, found)) if found == *stamp => {}
+            Ok(_) | Err(FileError::Missing | FileError::Link | FileError::NotRegular) => return Ok(false),
+            Err(error) => return Err(error),
+        }
+        let aside = temp_name(name);
+        match rustix::fs::renameat(&self.fd, name, &self.fd, aside.as_str()) {
+            Ok(()) => {}
+            Err(Errno::NOENT) => return Ok(false),
+            Err(errno) => return Err(errno.into()),
+        }
+        let is_it = self.open_regular(&aside).is_ok_and(|(_, found)| found == *stamp);
+        if !is_it {
+            // Another file took its place in between: back with it, unless yet another is there by now.
+            let _ = rustix::fs::linkat(&self.fd, aside.as_str(), &self.fd, name, AtFlags::empty());
+        }
+        rustix::fs::unlinkat(&self.fd, aside.as_str(), AtFlags::empty())?;
+        Ok(is_it)
+    }
+
+    /// Holds the folder's lock until the answer is dropped; waits for whoever has it.
+    pub fn lock(&self) -> io::Result<FolderLock> {
+        let fd = rustix::fs::openat(&self.fd, ".", FOLDER_FLAGS, Mode::empty())?;
+        rustix::fs::flock(&fd, FlockOperation::LockExclusive)?;
+        Ok(FolderLock { _fd: fd })
+    }
+
+    fn walk(&self, relative: &Path, make: bool) -> Result<Self, FileError> {
+        let mut fd = rustix::io::dup(&self.fd)?;
+        for component in relative.components() {
+            let Component::Normal(name) = component else {
+                return Err(FileError::Io(io::Error::other(format!("`{}` leaves its folder", relative.display()))));
+            };
+            if make {
+                match rustix::fs::mkdirat(&fd, name, Mode::RWXU) {
+                    Ok(()) | Err(Errno::EXIST) => {}
+                    Err(errno) => return Err(errno.into()),
+                }
+            }
+            fd = rustix::fs::openat(&fd, name, FOLDER_FLAGS | OFlags::NOFOLLOW, Mode::empty())
+                .map_err(|errno| if errno == Errno::NOTDIR { link_or_file(&fd, name) } else { errno.into() })?;
+        }
+        Ok(Self { fd, path: self.path.join(relative) })
+    }
+
+    fn open_regular(&self, name: &str) -> Result<(File, Stamp), FileError> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let file = File::from(rustix::fs::openat(&self.fd, name, flags, Mode::empty())?);
+        if !file.metadata()?.is_file() {
+            return Err(FileError::NotRegular);
+        }
+        let stamp = Stamp::of(&file)?;
+        Ok((file, stamp))
+    }
+
+    fn write_temp(&self, name: &str, bytes: &[u8], durability: Durability) -> Result<String, FileError> {
+        let temp = temp_name(name);
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mut file = File::from(rustix::fs::openat(&self.fd, temp.as_str(), flags, Mode::RUSR | Mode::WUSR)?);
+        let mut written = file.write_all(bytes);
+        if durability == Durability::Power {
+            written = written.and_then(|()| file.sync_all());
+        }
+        if let Err(error) = written {
+            let _ = rustix::fs::unlinkat(&self.fd, temp.as_str(), AtFlags::empty());
+            return Err(error.into());
+        }
+        Ok(temp)
+    }
+}
+
+/// A folder's lock; freed on drop.
+#[derive(Debug)]
+pub struct FolderLock {
+    _fd: OwnedFd,
+}
+
+/// Reads a regular file at a path, see [`Folder::read`]; links in the path's folders are followed.
+pub fn read_small(path: &Path, most: u64) -> Result<(Vec<u8>, Stamp), FileError> {
+    let (folder, name) = split(path)?;
+    Folder::open(folder)?.read(name, most)
+}
+
+/// Replaces a file at a path, see [`Folder::replace`]. A link at the very end is resolved first, so that settings kept
+/// elsewhere and linked stay linked.
+pub fn replace(path: &Path, bytes: &[u8], durability: Durability) -> Result<(), FileError> {
+    let target = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let (folder, name) = split(&target)?;
+    Folder::make(folder)?.replace(name, bytes, durability)
+}
+
+/// True when `path` is a folder of this user's that nobody else may write to or read.
+pub fn is_private_folder(path: &Path) -> bool {
+    std::fs::symlink_metadata(path).is_ok_and(|meta| {
+        meta.is_dir() && meta.uid() == rustix::process::geteuid().as_raw() && meta.mode().trailing_zeros() >= 6
+    })
+}
+
+fn split(path: &Path) -> Result<(&Path, &str), FileError> {
+    let name = path.file_name().and_then(|name| name.to_str());
+    match (path.parent(), name) {
+        (Some(folder), Some(name)) if folder.as_os_str().is_empty() => Ok((Path::new("."), name)),
+        (Some(folder), Some(name)) => Ok((folder, name)),
+        _ => Err(FileError::Io(io::Error::other(format!("`{}` names no file", path.display())))),
+    }
+}
+
+fn link_or_file(fd: &OwnedFd, name: &std::ffi::OsStr) -> FileError {
+    let is_link = rustix::fs::statat(fd, name, AtFlags::SYMLINK_NOFOLLOW)
+        .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Symlink);
+    if is_link { FileError::Link } else { FileError::NotRegular }
+}
+
+/// Not to be guessed, so that nobody plants a link there first.
+fn temp_name(name: &str) -> String {
+    format!(".{name}.{:016x}", fastrand::u64(..))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    fn folder() -> (tempfile::TempDir, Folder) {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Folder::open(dir.path()).unwrap();
+        (dir, folder)
+    }
+
+    #[test]
+    fn a_written_file_is_private_and_reads_back() {
+        let (dir, folder) = folder();
+        folder.replace("a", b"one", Durability::Power).unwrap();
+        folder.replace("a", b"two", Durability::Process).unwrap();
+        assert_eq!(folder.read("a", 10).unwrap().0, b"two");
+        let mode = std::fs::metadata(dir.path().join("a")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "no temp file is left");
+    }
+
+    #[test]
+    fn nothing_but_a_small_regular_file_is_read() {
+        let (dir, folder) = folder();
+        assert!(matches!(folder.read("none", 10), Err(FileError::Missing)));
+        symlink("/etc/passwd", dir.path().join("link")).unwrap();
+        assert!(matches!(folder.read("link", 1 << 20), Err(FileError::Link)));
+        std::fs::create_dir(dir.path().join("dir")).unwrap();
+        assert!(matches!(folder.read("dir", 10), Err(FileError::NotRegular)));
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            dir.path().join("fifo"),
+            FileType::Fifo,
+            Mode::RUSR | Mode::WUSR,
+            0,
+        )
+        .unwrap();
+        assert!(matches!(folder.read("fifo", 10), Err(FileError::NotRegular)));
+        let sparse = File::create(dir.path().join("sparse")).unwrap();
+        sparse.set_len(8 << 30).unwrap();
+        assert!(matches!(folder.read("sparse", 10), Err(FileError::TooLarge { .. })));
+    }
+
+    #[test]
+    fn a_linked_folder_is_neither_read_nor_written_through() {
+        let (dir, folder) = folder();
+        let victim = tempfile::tempdir().unwrap();
+        symlink(victim.path(), dir.path().join(".pm")).unwrap();
+        assert!(matches!(folder.beneath(Path::new(".pm")), Err(FileError::Link)));
+        assert!(matches!(folder.make_beneath(Path::new(".pm")), Err(FileError::Link)));
+        assert!(folder.beneath(Path::new("../x")).is_err());
+        assert_eq!(std::fs::read_dir(victim.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn only_the_very_file_that_was_judged_is_removed() {
+        let (_dir, folder) = folder();
+        folder.replace("a", b"one", Durability::Process).unwrap();
+        let (_, judged) = folder.read("a", 10).unwrap();
+        folder.replace("a", b"new", Durability::Process).unwrap();
+        assert!(!folder.remove_if("a", &judged).unwrap());
+        let (bytes, now) = folder.read("a", 10).unwrap();
+        assert_eq!(bytes, b"new");
+        assert!(folder.remove_if("a", &now).unwrap());
+        assert!(!folder.remove_if("a", &now).unwrap());
+    }
+}

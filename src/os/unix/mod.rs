@@ -1,0 +1,10 @@
+//! What Linux and macOS share: POSIX files, sockets, sessions and signals.
+
+#[cfg(feature = "cli")]
+pub mod channel;
+pub mod files;
+pub mod interrupt;
+#[cfg(feature = "cli")]
+pub mod limits;
+#[cfg(feature = "cli")]
+pub mod session;

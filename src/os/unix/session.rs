@@ -1,0 +1,189 @@
+//! Being a shim: an own session, orphans adopted, children collected, output relayed into a file.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd;
+#[cfg(target_os = "linux")]
+use std::os::fd::OwnedFd;
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use rustix::process::{WaitOptions, wait};
+
+use crate::model::{Exit, Timestamp};
+
+/// Makes this process the leader of a session of its own, and the parent of whatever its descendants leave behind
+/// (Linux; macOS has no such thing).
+pub fn begin() -> io::Result<()> {
+    match rustix::process::setsid() {
+        // EPERM: it leads its group already, as a shell's foreground job does.
+        Ok(_) | Err(Errno::PERM) => {}
+        Err(errno) => return Err(errno.into()),
+    }
+    adopt_orphans()
+}
+
+/// Makes this process the parent of whatever its descendants leave behind (Linux; macOS has no such thing).
+pub fn adopt_orphans() -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
+    Ok(())
+}
+
+/// Wakes on each change among this process's children.
+#[derive(Debug)]
+pub struct ChildWatch {
+    pipe: std::os::unix::net::UnixStream,
+}
+
+impl ChildWatch {
+    /// Begins to watch; what ended before is collected by [`collect`] all the same.
+    pub fn begin() -> io::Result<Self> {
+        let (pipe, signalled) = std::os::unix::net::UnixStream::pair()?;
+        pipe.set_nonblocking(true)?;
+        signal_hook::low_level::pipe::register(signal_hook::consts::SIGCHLD, signalled)?;
+        Ok(Self { pipe })
+    }
+
+    fn drain(&self) {
+        let mut buffer = [0; 64];
+        while rustix::io::read(&self.pipe, &mut buffer).is_ok_and(|n| n > 0) {}
+    }
+}
+
+/// Makes this process deaf to TERM, INT, HUP and QUIT, which are meant for what it runs.
+pub fn ignore_ends() -> io::Result<()> {
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+    for signal in [SIGHUP, SIGINT, SIGQUIT, SIGTERM] {
+        // A handler that does nothing, not SIG_IGN: that would be inherited by the command.
+        signal_hook::flag::register(signal, std::sync::Arc::default())?;
+    }
+    Ok(())
+}
+
+/// What there is to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wake {
+    /// A child may have ended.
+    pub children: bool,
+    /// There is output, or its end.
+    pub output: bool,
+}
+
+/// Waits for a change among the children, or for output while `output` is open.
+pub fn wait_for(children: &ChildWatch, output: Option<&impl AsFd>) -> io::Result<Wake> {
+    let mut fds = vec![PollFd::new(&children.pipe, PollFlags::IN)];
+    if let Some(output) = output {
+        fds.push(PollFd::from_borrowed_fd(output.as_fd(), PollFlags::IN));
+    }
+    match poll(&mut fds, None) {
+        Ok(_) | Err(Errno::INTR) => {}
+        Err(errno) => return Err(errno.into()),
+    }
+    let woken = |i: usize| fds.get(i).is_some_and(|fd| !fd.revents().is_empty());
+    let wake = Wake { children: woken(0), output: woken(1) };
+    if wake.children {
+        children.drain();
+    }
+    Ok(wake)
+}
+
+/// What became of this process's children.
+#[derive(Debug, Default)]
+pub struct Collected {
+    /// Those that have ended: number and how.
+    pub ended: Vec<(u32, Exit)>,
+    /// True while there is a child, alive or not.
+    pub any_left: bool,
+}
+
+/// Collects every child that has ended, without waiting.
+pub fn collect() -> Collected {
+    let mut collected = Collected::default();
+    loop {
+        match wait(WaitOptions::NOHANG) {
+            Ok(Some((pid, status))) => {
+                let exit = Exit {
+                    code: status.exit_status(),
+                    signal: status.terminating_signal(),
+                    at: Some(Timestamp::now()),
+                };
+                collected.ended.push((pid.as_raw_nonzero().get().cast_unsigned(), exit));
+            }
+            Ok(None) => {
+                collected.any_left = true;
+                return collected;
+            }
+            Err(Errno::INTR) => {}
+            Err(_) => return collected,
+        }
+    }
+}
+
+/// Moves output from a pipe into a file.
+#[derive(Debug)]
+pub struct Relay {
+    #[cfg(not(target_os = "linux"))]
+    buffer: Vec<u8>,
+    #[cfg(target_os = "linux")]
+    wide: bool,
+}
+
+/// The most bytes that one step moves: what a widened pipe holds.
+const STEP: usize = 1 << 20;
+
+impl Relay {
+    /// A relay; on Linux it has no buffer, the kernel moves the pages (`splice`).
+    pub fn new() -> Self {
+        Self {
+            #[cfg(not(target_os = "linux"))]
+            buffer: vec![0; 64 * 1024],
+            #[cfg(target_os = "linux")]
+            wide: false,
+        }
+    }
+
+    /// Moves what is there, at most `most` bytes; 0 at the end of the output.
+    #[cfg(target_os = "linux")]
+    pub fn step(&mut self, from: &OwnedFd, to: &File, most: u64) -> io::Result<usize> {
+        use rustix::pipe::{SpliceFlags, fcntl_setpipe_size, splice};
+        let most = usize::try_from(most).unwrap_or(STEP).min(STEP);
+        loop {
+            match splice(from, None, to, None, most, SpliceFlags::MOVE) {
+                Ok(moved) => {
+                    // A pipe that was full is worth its pages; most servers never get there.
+                    if !self.wide && moved >= 32 * 1024 {
+                        self.wide = true;
+                        let _ = fcntl_setpipe_size(from, STEP);
+                    }
+                    return Ok(moved);
+                }
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+    }
+
+    /// Moves what is there, at most `most` bytes; 0 at the end of the output.
+    #[cfg(not(target_os = "linux"))]
+    pub fn step(&mut self, from: &std::os::fd::OwnedFd, to: &File, most: u64) -> io::Result<usize> {
+        use std::io::Write;
+        let most = usize::try_from(most).unwrap_or(STEP).min(self.buffer.len());
+        let read = rustix::io::retry_on_intr(|| rustix::io::read(from, &mut self.buffer[..most]))?;
+        let mut to = to;
+        to.write_all(&self.buffer[..read])?;
+        Ok(read)
+    }
+
+    /// Throws away what is there, for when it cannot be kept: the writer must not block. 0 at the end of the output.
+    pub fn discard(&mut self, from: &std::os::fd::OwnedFd) -> io::Result<usize> {
+        let mut buffer = [0; 16 * 1024];
+        Ok(rustix::io::retry_on_intr(|| rustix::io::read(from, &mut buffer))?)
+    }
+}
+
+impl Default for Relay {
+    fn default() -> Self {
+        Self::new()
+    }
+}

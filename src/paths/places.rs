@@ -1,0 +1,157 @@
+//! The user's folders: settings, state and runtime.
+
+use std::path::{Path, PathBuf};
+
+use crate::model::ServerId;
+
+/// The user's three folders of Pierhead. Each holds the last component `pierhead` already.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Places {
+    /// Settings, registry and trust: `$XDG_CONFIG_HOME/pierhead`.
+    pub config: PathBuf,
+    /// Spawn records, sticky ports and logs: `$XDG_STATE_HOME/pierhead`.
+    pub state: PathBuf,
+    /// Socket and lock: `$XDG_RUNTIME_DIR/pierhead`, else `run/` in the state folder.
+    pub runtime: PathBuf,
+}
+
+/// The longest path of a Unix socket, without the closing NUL: 108 on Linux, 104 on macOS; the smaller serves both.
+const MAX_SOCKET_PATH: usize = 103;
+
+impl Places {
+    /// Computes the folders from environment variables as `lookup` gives them, with `home` for what is unset. Relative
+    /// values are ignored, as the XDG specification asks.
+    pub fn from_env(lookup: impl Fn(&str) -> Option<String>, home: &Path) -> Self {
+        let absolute = |name: &str| lookup(name).map(PathBuf::from).filter(|path| path.is_absolute());
+        let config = absolute("XDG_CONFIG_HOME").unwrap_or_else(|| home.join(".config")).join("pierhead");
+        let state = absolute("XDG_STATE_HOME").unwrap_or_else(|| home.join(".local/state")).join("pierhead");
+        let runtime = absolute("XDG_RUNTIME_DIR").map(|dir| dir.join("pierhead"));
+        let places = Self { runtime: state.join("run"), config, state };
+        match runtime {
+            Some(runtime) => places.with_runtime(runtime),
+            None => places,
+        }
+    }
+
+    /// The same with another runtime folder, unless a socket in it would have too long a name.
+    #[must_use]
+    pub fn with_runtime(mut self, runtime: PathBuf) -> Self {
+        if runtime.join("pierhead.sock").as_os_str().len() <= MAX_SOCKET_PATH {
+            self.runtime = runtime;
+        }
+        self
+    }
+
+    /// The same with the runtime folder inside the state folder.
+    #[must_use]
+    pub fn with_runtime_in_state(mut self) -> Self {
+        self.runtime = self.state.join("run");
+        self
+    }
+
+    /// The API's socket.
+    pub fn socket(&self) -> PathBuf {
+        self.runtime.join("pierhead.sock")
+    }
+
+    /// The socket that shims send their hints to.
+    pub fn hint_socket(&self) -> PathBuf {
+        self.runtime.join("hints.sock")
+    }
+
+    /// The lock that one daemon per user holds.
+    pub fn daemon_lock(&self) -> PathBuf {
+        self.runtime.join("daemon.lock")
+    }
+
+    /// The daemon's own log.
+    pub fn daemon_log(&self) -> PathBuf {
+        self.state.join("daemon.log")
+    }
+
+    /// The registry of repos.
+    pub fn registry(&self) -> PathBuf {
+        self.config.join("repos.toml")
+    }
+
+    /// The approved commands.
+    pub fn trust(&self) -> PathBuf {
+        self.config.join("trust.toml")
+    }
+
+    /// The user's settings.
+    pub fn settings(&self) -> PathBuf {
+        self.config.join("config.toml")
+    }
+
+    /// Everything that is remembered of one server.
+    pub fn server(&self, id: &ServerId) -> ServerPlace {
+        ServerPlace(self.servers().join(&id.repo).join(&id.server))
+    }
+
+    /// The folder above all servers' folders: `<repo>/<server>`.
+    pub fn servers(&self) -> PathBuf {
+        self.state.join("servers")
+    }
+}
+
+/// The folder of one server in the state folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerPlace(pub PathBuf);
+
+impl ServerPlace {
+    /// Held by the one shim that runs the server.
+    pub fn lock(&self) -> PathBuf {
+        self.0.join("lock")
+    }
+
+    /// What was spawned: written by the shim before and after it starts the command.
+    pub fn record(&self) -> PathBuf {
+        self.0.join("record.json")
+    }
+
+    /// How it ended: written by the shim.
+    pub fn exit(&self) -> PathBuf {
+        self.0.join("exit.json")
+    }
+
+    /// Present while the server is meant to be down.
+    pub fn down_mark(&self) -> PathBuf {
+        self.0.join("down")
+    }
+
+    /// The port it had last.
+    pub fn sticky_port(&self) -> PathBuf {
+        self.0.join("port")
+    }
+
+    /// Its output.
+    pub fn log(&self) -> PathBuf {
+        self.0.join("output.log")
+    }
+
+    /// Its output before the last rotation.
+    pub fn old_log(&self) -> PathBuf {
+        self.0.join("output.log.1")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn places(vars: &[(&str, &str)]) -> Places {
+        let lookup = |name: &str| vars.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned());
+        Places::from_env(lookup, Path::new("/home/ann"))
+    }
+
+    #[test]
+    fn unset_relative_and_overlong_variables_fall_back() {
+        assert_eq!(places(&[]).config, Path::new("/home/ann/.config/pierhead"));
+        assert_eq!(places(&[]).runtime, Path::new("/home/ann/.local/state/pierhead/run"));
+        assert_eq!(places(&[("XDG_CONFIG_HOME", "rel")]).config, Path::new("/home/ann/.config/pierhead"));
+        assert_eq!(places(&[("XDG_RUNTIME_DIR", "/run/user/7")]).runtime, Path::new("/run/user/7/pierhead"));
+        let long = format!("/{}", "r".repeat(120));
+        assert_eq!(places(&[("XDG_RUNTIME_DIR", &long)]).runtime, places(&[]).runtime);
+    }
+}

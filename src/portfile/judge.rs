@@ -1,0 +1,177 @@
+//! From evidence to a verdict.
+
+use std::net::IpAddr;
+
+use super::PortFile;
+use crate::model::{Instance, Stale, Timestamp, Unsure, Verdict};
+
+/// Everything that was seen of what a port file claims.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Evidence {
+    /// This boot.
+    pub boot_id: String,
+    /// When the file was written, by its modification time.
+    pub written_at: Option<Timestamp>,
+    /// What lives under the file's number.
+    pub process: ProcessEvidence,
+    /// Who listens on the file's port.
+    pub sockets: SocketEvidence,
+}
+
+/// What lives under a number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ProcessEvidence {
+    /// Nothing.
+    Gone,
+    /// A thread of another process.
+    Thread,
+    /// A process that has ended and waits to be collected.
+    Zombie,
+    /// A living process.
+    Alive {
+        /// Who it is.
+        instance: Instance,
+        /// When it started, by the wall clock of now.
+        started_at: Option<Timestamp>,
+    },
+    /// The system refused to say, or looking failed; says how.
+    Unknown(String),
+}
+
+/// Who listens on the port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SocketEvidence {
+    /// Nobody, on any address.
+    Nobody,
+    /// The process or a descendant of it.
+    Tree(Holder),
+    /// Every process of the tree could be read, and none of them holds any socket that listens there.
+    Others {
+        /// Who does, where that could be seen: number and command.
+        holder: Option<(u32, String)>,
+    },
+    /// Somebody listens, and a process of the tree could not be read.
+    Unreadable {
+        /// The process that could not be read.
+        pid: u32,
+    },
+    /// Looking failed; says how.
+    Unknown(String),
+}
+
+/// A listening socket and the topmost process of the tree that holds it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holder {
+    /// The bound address.
+    pub address: IpAddr,
+    /// The port.
+    pub port: u16,
+    /// The topmost owner.
+    pub owner: Instance,
+}
+
+/// A file written this long before "its" process started names an earlier one. Generous, because modification times
+/// and start times are both coarse.
+const REUSE_MARGIN_MS: u64 = 2_000;
+
+/// Weighs the evidence. A socket held by the named tree proves the file true whatever its dates say: what it claims is
+/// so. Everything that could not be seen is `unsure`, never `stale`.
+pub fn judge(record: &PortFile, evidence: &Evidence) -> Verdict {
+    let pid = record.pid;
+    if record.instance.as_ref().is_some_and(|mark| mark.boot_id != evidence.boot_id) {
+        return Verdict::Stale(Stale::EarlierBoot);
+    }
+    let (instance, started_at) = match &evidence.process {
+        ProcessEvidence::Gone => return Verdict::Stale(Stale::ProcessGone { pid }),
+        ProcessEvidence::Thread => return Verdict::Stale(Stale::NotAProcess { pid }),
+        ProcessEvidence::Zombie => return Verdict::Stale(Stale::Zombie { pid }),
+        ProcessEvidence::Unknown(how) => return Verdict::Unsure(Unsure::NotSeen(how.clone())),
+        ProcessEvidence::Alive { instance, started_at } => (instance, *started_at),
+    };
+    if record.claimed_instance().is_some_and(|claimed| !claimed.is_same_life(instance)) {
+        return Verdict::Stale(Stale::PidReused { pid });
+    }
+    match &evidence.sockets {
+        SocketEvidence::Tree(_) => Verdict::Live,
+        _ if record.instance.is_none() && started_after_writing(started_at, evidence.written_at) => {
+            Verdict::Stale(Stale::PidReused { pid })
+        }
+        SocketEvidence::Others { holder } => {
+            Verdict::Stale(Stale::PortTaken { port: record.port, holder: holder.clone() })
+        }
+        SocketEvidence::Nobody => Verdict::Unsure(Unsure::NotListening { port: record.port }),
+        SocketEvidence::Unreadable { pid } => Verdict::Unsure(Unsure::NotPermitted { pid: *pid }),
+        SocketEvidence::Unknown(how) => Verdict::Unsure(Unsure::NotSeen(how.clone())),
+    }
+}
+
+fn started_after_writing(started_at: Option<Timestamp>, written_at: Option<Timestamp>) -> bool {
+    match (started_at, written_at) {
+        (Some(started), Some(written)) => started.0 > written.0.saturating_add(REUSE_MARGIN_MS),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn instance(start: u64) -> Instance {
+        Instance { pid: 42, start, boot_id: "boot".to_owned(), pidfd_inode: Some(start) }
+    }
+
+    fn alive(start: u64) -> ProcessEvidence {
+        ProcessEvidence::Alive { instance: instance(start), started_at: Some(Timestamp(start)) }
+    }
+
+    fn tree() -> SocketEvidence {
+        SocketEvidence::Tree(Holder { address: [127, 0, 0, 1].into(), port: 8000, owner: instance(7) })
+    }
+
+    fn check(claims_start: Option<u64>, process: ProcessEvidence, sockets: SocketEvidence, expected: &Verdict) {
+        let mut record = PortFile::new(42, 8000, "127.0.0.1");
+        record.instance = claims_start.map(|start| instance(start).mark());
+        let evidence =
+            Evidence { boot_id: "boot".to_owned(), written_at: Some(Timestamp(10_000)), process, sockets };
+        assert_eq!(&judge(&record, &evidence), expected, "{evidence:?}");
+    }
+
+    #[test]
+    fn a_socket_in_the_tree_makes_a_file_live() {
+        check(None, alive(7), tree(), &Verdict::Live);
+        check(Some(7), alive(7), tree(), &Verdict::Live);
+        // Even when the clock was set back after the start: what the file says is so.
+        check(None, alive(99_000), tree(), &Verdict::Live);
+    }
+
+    #[test]
+    fn only_proof_makes_a_file_stale() {
+        let stale = |s| Verdict::Stale(s);
+        check(None, ProcessEvidence::Gone, SocketEvidence::Nobody, &stale(Stale::ProcessGone { pid: 42 }));
+        check(None, ProcessEvidence::Thread, SocketEvidence::Nobody, &stale(Stale::NotAProcess { pid: 42 }));
+        check(None, ProcessEvidence::Zombie, SocketEvidence::Nobody, &stale(Stale::Zombie { pid: 42 }));
+        check(Some(6), alive(7), tree(), &stale(Stale::PidReused { pid: 42 }));
+        check(None, alive(99_000), SocketEvidence::Nobody, &stale(Stale::PidReused { pid: 42 }));
+        let others = SocketEvidence::Others { holder: Some((9, "nc".to_owned())) };
+        let taken = Stale::PortTaken { port: 8000, holder: Some((9, "nc".to_owned())) };
+        check(Some(7), alive(7), others, &stale(taken));
+    }
+
+    #[test]
+    fn what_cannot_be_seen_is_unsure() {
+        check(Some(7), alive(7), SocketEvidence::Nobody, &Verdict::Unsure(Unsure::NotListening { port: 8000 }));
+        let unreadable = SocketEvidence::Unreadable { pid: 43 };
+        check(Some(7), alive(7), unreadable, &Verdict::Unsure(Unsure::NotPermitted { pid: 43 }));
+        let unknown = ProcessEvidence::Unknown("EIO".to_owned());
+        check(None, unknown, SocketEvidence::Nobody, &Verdict::Unsure(Unsure::NotSeen("EIO".to_owned())));
+    }
+
+    #[test]
+    fn a_file_of_an_earlier_boot_is_stale_whoever_has_its_number_now() {
+        let mut record = PortFile::new(42, 8000, "127.0.0.1");
+        record.instance = Some(instance(7).mark());
+        let evidence =
+            Evidence { boot_id: "later".to_owned(), written_at: None, process: alive(7), sockets: tree() };
+        assert_eq!(judge(&record, &evidence), Verdict::Stale(Stale::EarlierBoot));
+    }
+}
