@@ -16,6 +16,8 @@ pub struct Instance {
     pub boot_id: String,
     /// Inode number of a pidfd, where the kernel gives each process its own.
     pub pidfd_inode: Option<u64>,
+    /// The PID namespace that `pid` belongs to, where the system has such.
+    pub pid_ns: Option<u64>,
 }
 
 /// The part of an [`Instance`] that a port file carries beside its `pid`.
@@ -28,6 +30,9 @@ pub struct InstanceMark {
     /// See [`Instance::pidfd_inode`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pidfd_inode: Option<u64>,
+    /// See [`Instance::pid_ns`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pid_ns: Option<u64>,
 }
 
 impl Instance {
@@ -38,14 +43,16 @@ impl Instance {
 
     /// The identity without the number.
     pub fn mark(&self) -> InstanceMark {
-        InstanceMark { start: self.start, boot_id: self.boot_id.clone(), pidfd_inode: self.pidfd_inode }
+        let Self { start, pidfd_inode, pid_ns, .. } = *self;
+        InstanceMark { start, boot_id: self.boot_id.clone(), pidfd_inode, pid_ns }
     }
 }
 
 impl InstanceMark {
     /// Puts the number back.
     pub fn with_pid(&self, pid: u32) -> Instance {
-        Instance { pid, start: self.start, boot_id: self.boot_id.clone(), pidfd_inode: self.pidfd_inode }
+        let Self { start, pidfd_inode, pid_ns, .. } = *self;
+        Instance { pid, start, boot_id: self.boot_id.clone(), pidfd_inode, pid_ns }
     }
 
     /// See [`Instance::is_same_life`]; the caller has compared the numbers.
@@ -84,7 +91,7 @@ mod tests {
     use super::*;
 
     fn instance(start: u64, boot: &str, inode: Option<u64>) -> Instance {
-        Instance { pid: 42, start, boot_id: boot.to_owned(), pidfd_inode: inode }
+        Instance { pid: 42, start, boot_id: boot.to_owned(), pidfd_inode: inode, pid_ns: None }
     }
 
     #[test]

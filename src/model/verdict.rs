@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// What evidence says of a port file. Only [`Verdict::Stale`] permits its deletion.
+/// What evidence says of a port file. Only [`Verdict::Stale`] can permit its deletion.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
     /// The named process lives and its tree holds the listening socket.
@@ -69,6 +69,12 @@ pub enum Unsure {
 }
 
 impl Verdict {
+    /// True when the file may be removed. What is not a port file at all is shown and left: another tool's format, or
+    /// one of tomorrow, is not ours to throw away.
+    pub fn permits_removal(&self) -> bool {
+        matches!(self, Self::Stale(stale) if !matches!(stale, Stale::Invalid(_)))
+    }
+
     /// `live`, `stale` or `unsure`.
     pub const fn word(&self) -> &'static str {
         match self {

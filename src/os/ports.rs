@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use socket2::{Domain, Socket, Type};
 
-/// True when nothing is bound to `port` on 127.0.0.1, ::1, 0.0.0.0 and ::. One that is taken on an address that this
+/// True when nothing is bound to `port` on 127.0.0.1, `::1`, 0.0.0.0 and `::`. One that is taken on an address that this
 /// machine does not have counts as free.
 pub fn is_free(port: u16) -> bool {
     let addresses: [SocketAddr; 4] = [
@@ -16,7 +16,7 @@ pub fn is_free(port: u16) -> bool {
     ];
     addresses.iter().all(|address| match probe(*address) {
         Ok(()) => true,
-        Err(error) => error.kind() == io::ErrorKind::AddrNotAvailable || error.raw_os_error() == no_such_family(),
+        Err(error) => error.kind() == io::ErrorKind::AddrNotAvailable || error.raw_os_error() == Some(NO_SUCH_FAMILY),
     })
 }
 
@@ -34,14 +34,9 @@ fn probe(address: SocketAddr) -> io::Result<()> {
 
 /// A machine without IPv6.
 #[cfg(unix)]
-fn no_such_family() -> Option<i32> {
-    Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error())
-}
-
+const NO_SUCH_FAMILY: i32 = rustix::io::Errno::AFNOSUPPORT.raw_os_error();
 #[cfg(windows)]
-fn no_such_family() -> Option<i32> {
-    Some(windows_sys::Win32::Networking::WinSock::WSAEAFNOSUPPORT)
-}
+const NO_SUCH_FAMILY: i32 = windows_sys::Win32::Networking::WinSock::WSAEAFNOSUPPORT;
 
 #[cfg(test)]
 mod tests {

@@ -10,6 +10,8 @@ use crate::model::{Instance, Stale, Timestamp, Unsure, Verdict};
 pub struct Evidence {
     /// This boot.
     pub boot_id: String,
+    /// The PID namespace of whoever looked, where the system has such.
+    pub pid_ns: Option<u64>,
     /// When the file was written, by its modification time.
     pub written_at: Option<Timestamp>,
     /// What lives under the file's number.
@@ -34,6 +36,8 @@ pub enum ProcessEvidence {
         /// When it started, by the wall clock of now.
         started_at: Option<Timestamp>,
     },
+    /// Nothing of ours, but a process of another PID namespace that has the number there listens on the port.
+    Elsewhere,
     /// The system refused to say, or looking failed; says how.
     Unknown(String),
 }
@@ -81,10 +85,15 @@ pub fn judge(record: &PortFile, evidence: &Evidence) -> Verdict {
     if record.instance.as_ref().is_some_and(|mark| mark.boot_id != evidence.boot_id) {
         return Verdict::Stale(Stale::EarlierBoot);
     }
+    let claimed_ns = record.instance.as_ref().and_then(|mark| mark.pid_ns);
+    if claimed_ns.zip(evidence.pid_ns).is_some_and(|(claimed, ours)| claimed != ours) {
+        return Verdict::Unsure(Unsure::OtherNamespace);
+    }
     let (instance, started_at) = match &evidence.process {
         ProcessEvidence::Gone => return Verdict::Stale(Stale::ProcessGone { pid }),
         ProcessEvidence::Thread => return Verdict::Stale(Stale::NotAProcess { pid }),
         ProcessEvidence::Zombie => return Verdict::Stale(Stale::Zombie { pid }),
+        ProcessEvidence::Elsewhere => return Verdict::Unsure(Unsure::OtherNamespace),
         ProcessEvidence::Unknown(how) => return Verdict::Unsure(Unsure::NotSeen(how.clone())),
         ProcessEvidence::Alive { instance, started_at } => (instance, *started_at),
     };
@@ -117,7 +126,7 @@ mod tests {
     use super::*;
 
     fn instance(start: u64) -> Instance {
-        Instance { pid: 42, start, boot_id: "boot".to_owned(), pidfd_inode: Some(start) }
+        Instance { pid: 42, start, boot_id: "boot".to_owned(), pidfd_inode: Some(start), pid_ns: Some(1) }
     }
 
     fn alive(start: u64) -> ProcessEvidence {
@@ -132,7 +141,7 @@ mod tests {
         let mut record = PortFile::new(42, 8000, "127.0.0.1");
         record.instance = claims_start.map(|start| instance(start).mark());
         let evidence =
-            Evidence { boot_id: "boot".to_owned(), written_at: Some(Timestamp(10_000)), process, sockets };
+            Evidence { boot_id: "boot".to_owned(), pid_ns: Some(1), written_at: Some(Timestamp(10_000)), process, sockets };
         assert_eq!(&judge(&record, &evidence), expected, "{evidence:?}");
     }
 
@@ -167,11 +176,26 @@ mod tests {
     }
 
     #[test]
+    fn a_number_of_another_namespace_proves_nothing() {
+        let mut record = PortFile::new(42, 8000, "127.0.0.1");
+        record.instance = Some(instance(7).mark());
+        let evidence = Evidence {
+            boot_id: "boot".to_owned(),
+            pid_ns: Some(2),
+            written_at: None,
+            process: ProcessEvidence::Gone,
+            sockets: SocketEvidence::Nobody,
+        };
+        assert_eq!(judge(&record, &evidence), Verdict::Unsure(Unsure::OtherNamespace));
+        check(None, ProcessEvidence::Elsewhere, SocketEvidence::Nobody, &Verdict::Unsure(Unsure::OtherNamespace));
+    }
+
+    #[test]
     fn a_file_of_an_earlier_boot_is_stale_whoever_has_its_number_now() {
         let mut record = PortFile::new(42, 8000, "127.0.0.1");
         record.instance = Some(instance(7).mark());
         let evidence =
-            Evidence { boot_id: "later".to_owned(), written_at: None, process: alive(7), sockets: tree() };
+            Evidence { boot_id: "later".to_owned(), pid_ns: Some(1), written_at: None, process: alive(7), sockets: tree() };
         assert_eq!(judge(&record, &evidence), Verdict::Stale(Stale::EarlierBoot));
     }
 }

@@ -43,6 +43,21 @@ pub fn boot_id() -> &'static str {
     })
 }
 
+/// This process's PID namespace, as the inode of `/proc/self/ns/pid`.
+pub fn pid_namespace() -> Option<u64> {
+    static NAMESPACE: OnceLock<Option<u64>> = OnceLock::new();
+    *NAMESPACE.get_or_init(|| rustix::fs::stat("/proc/self/ns/pid").ok().map(|stat| stat.st_ino))
+}
+
+/// The number that a process has in its own PID namespace, when that is below this one.
+pub fn inner_pid(pid: u32) -> Option<u32> {
+    let status = fs::read(format!("/proc/{pid}/status")).ok()?;
+    let status = String::from_utf8_lossy(&status).into_owned();
+    let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:"))?;
+    let numbers: Vec<&str> = numbers.split_ascii_whitespace().collect();
+    if numbers.len() < 2 { None } else { numbers.last()?.parse().ok() }
+}
+
 /// Looks at what lives under `pid`. An error means that the system did not say.
 pub fn look(pid: u32) -> io::Result<Life> {
     Ok(match open(pid)? {
@@ -177,7 +192,8 @@ fn open(pid: u32) -> io::Result<Opened> {
         return Ok(if stat.state == 'Z' && !stat.has_threads { Opened::Zombie } else { Opened::Gone });
     }
     let pidfd_inode = pidfd_inode(&fd);
-    let instance = Instance { pid, start: stat.start, boot_id: boot_id().to_owned(), pidfd_inode };
+    let instance =
+        Instance { pid, start: stat.start, boot_id: boot_id().to_owned(), pidfd_inode, pid_ns: pid_namespace() };
     Ok(Opened::Alive(Process { fd, instance }))
 }
 

@@ -11,7 +11,7 @@ use super::process;
 /// A listening TCP socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Listening {
-    /// The bound address.
+    /// The bound address; 0.0.0.0 for an IPv6 wildcard that takes IPv4 as well (dual stack).
     pub address: IpAddr,
     /// The port.
     pub port: u16,
@@ -149,9 +149,22 @@ fn read_socket(message: &[u8]) -> Option<Listening> {
         let v4: [u8; 4] = source[..4].try_into().ok()?;
         IpAddr::V4(Ipv4Addr::from(v4))
     } else {
-        IpAddr::V6(Ipv6Addr::from(source))
+        let v6 = Ipv6Addr::from(source);
+        let is_dual = v6.is_unspecified() && !is_v6_only(message.get(72..)?);
+        if is_dual { IpAddr::V4(Ipv4Addr::UNSPECIFIED) } else { IpAddr::V6(v6) }
     };
     Some(Listening { address, port, uid: u32_at(message, 64)?, id: u64::from(u32_at(message, 68)?) })
+}
+
+/// Looks for the attribute `INET_DIAG_SKV6ONLY` (11), which the kernel adds to every listening IPv6 socket.
+fn is_v6_only(mut attributes: &[u8]) -> bool {
+    while let (Some(length), Some(kind)) = (u16_at(attributes, 0), u16_at(attributes, 2)) {
+        if kind == 11 {
+            return attributes.get(4).is_some_and(|value| *value != 0);
+        }
+        attributes = attributes.get(usize::from(length.max(4)).next_multiple_of(4)..).unwrap_or_default();
+    }
+    true
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
@@ -179,6 +192,14 @@ mod tests {
             assert_eq!(found.map(|(_, pid)| *pid), Some(me), "{address}");
             assert_eq!(found.unwrap().0.uid, process::own_uid());
         }
+    }
+
+    #[test]
+    fn a_dual_stack_wildcard_is_reached_by_ipv4() {
+        let listener = TcpListener::bind("[::]:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let found = listening().unwrap().into_iter().find(|socket| socket.port == port).unwrap();
+        assert_eq!(found.address, IpAddr::V4(Ipv4Addr::UNSPECIFIED));
     }
 
     #[test]

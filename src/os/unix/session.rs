@@ -3,7 +3,6 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
-#[cfg(target_os = "linux")]
 use std::os::fd::OwnedFd;
 
 use rustix::event::{PollFd, PollFlags, poll};
@@ -11,6 +10,9 @@ use rustix::io::Errno;
 use rustix::process::{WaitOptions, wait};
 
 use crate::model::{Exit, Timestamp};
+
+/// The reading end of a pipe.
+pub type Pipe = OwnedFd;
 
 /// Makes this process the leader of a session of its own, and the parent of whatever its descendants leave behind
 /// (Linux; macOS has no such thing).
@@ -93,7 +95,7 @@ pub fn wait_for(children: &ChildWatch, output: Option<&impl AsFd>) -> io::Result
 pub struct Collected {
     /// Those that have ended: number and how.
     pub ended: Vec<(u32, Exit)>,
-    /// True while there is a child, alive or not.
+    /// True while there is a child, alive or not; on macOS also while an orphan of theirs lives in this process's session.
     pub any_left: bool,
 }
 
@@ -115,9 +117,21 @@ pub fn collect() -> Collected {
                 return collected;
             }
             Err(Errno::INTR) => {}
-            Err(_) => return collected,
+            Err(_) => {
+                collected.any_left = orphans_are_left();
+                return collected;
+            }
         }
     }
+}
+
+#[cfg(target_os = "macos")]
+use crate::os::macos::orphans::are_left as orphans_are_left;
+
+/// A subreaper's orphans are its children.
+#[cfg(target_os = "linux")]
+fn orphans_are_left() -> bool {
+    false
 }
 
 /// Moves output from a pipe into a file.
@@ -145,7 +159,7 @@ impl Relay {
 
     /// Moves what is there, at most `most` bytes; 0 at the end of the output.
     #[cfg(target_os = "linux")]
-    pub fn step(&mut self, from: &OwnedFd, to: &File, most: u64) -> io::Result<usize> {
+    pub fn step(&mut self, from: &Pipe, to: &File, most: u64) -> io::Result<usize> {
         use rustix::pipe::{SpliceFlags, fcntl_setpipe_size, splice};
         let most = usize::try_from(most).unwrap_or(STEP).min(STEP);
         loop {
@@ -166,7 +180,7 @@ impl Relay {
 
     /// Moves what is there, at most `most` bytes; 0 at the end of the output.
     #[cfg(not(target_os = "linux"))]
-    pub fn step(&mut self, from: &std::os::fd::OwnedFd, to: &File, most: u64) -> io::Result<usize> {
+    pub fn step(&mut self, from: &Pipe, to: &File, most: u64) -> io::Result<usize> {
         use std::io::Write;
         let most = usize::try_from(most).unwrap_or(STEP).min(self.buffer.len());
         let read = rustix::io::retry_on_intr(|| rustix::io::read(from, &mut self.buffer[..most]))?;
@@ -176,7 +190,7 @@ impl Relay {
     }
 
     /// Throws away what is there, for when it cannot be kept: the writer must not block. 0 at the end of the output.
-    pub fn discard(&mut self, from: &std::os::fd::OwnedFd) -> io::Result<usize> {
+    pub fn discard(&mut self, from: &Pipe) -> io::Result<usize> {
         let mut buffer = [0; 16 * 1024];
         Ok(rustix::io::retry_on_intr(|| rustix::io::read(from, &mut buffer))?)
     }
@@ -186,4 +200,18 @@ impl Default for Relay {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// Lets go of the standard streams: nobody waits for this process through them.
+pub fn close_standard_streams() {
+    if let Ok(null) = File::options().read(true).write(true).open("/dev/null") {
+        let _ = rustix::stdio::dup2_stdin(&null);
+        let _ = rustix::stdio::dup2_stdout(&null);
+        let _ = rustix::stdio::dup2_stderr(&null);
+    }
+}
+
+/// Makes reading answer `WouldBlock` instead of waiting.
+pub fn set_nonblocking(pipe: &Pipe) -> io::Result<()> {
+    Ok(rustix::io::ioctl_fionbio(pipe, true)?)
 }

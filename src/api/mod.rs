@@ -1,0 +1,16 @@
+//! Speaks: what goes over the local socket and between the daemon and its shims. Wire types only.
+
+mod failure;
+mod spawn;
+mod wire;
+
+pub use failure::{Failure, Kind};
+pub use spawn::{Ended, Order, Record};
+pub use wire::{Asked, DaemonStatus, Line, Request, Servers, Verb};
+
+/// The API's version: the first segment of every path. Raised only by a change that old clients cannot bear.
+pub const VERSION: u32 = 1;
+/// The header in which client and daemon tell each other their program's version.
+pub const VERSION_HEADER: &str = "pierhead-version";
+/// This program's version.
+pub const PROGRAM_VERSION: &str = env!("CARGO_PKG_VERSION");

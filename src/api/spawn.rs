@@ -1,0 +1,76 @@
+//! What the daemon tells a shim, and what a shim leaves for every daemon after.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{Exit, Instance, ServerId, Timestamp};
+
+/// What a shim is told on its standard input: everything it needs, so that it never looks anything up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Order {
+    /// Which server.
+    pub id: ServerId,
+    /// Which life of it.
+    pub generation: u64,
+    /// Restarts so far.
+    pub restarts: u32,
+    /// The program and its arguments.
+    pub argv: Vec<String>,
+    /// The command as people know it.
+    pub command: String,
+    /// Where to run it.
+    pub cwd: PathBuf,
+    /// The whole environment.
+    pub env: Vec<(String, String)>,
+    /// The server's folder in the state folder.
+    pub place: PathBuf,
+    /// The port that is handed down.
+    pub asked_port: u16,
+    /// How many bytes each of the two log files may hold.
+    pub log_bytes: u64,
+    /// Where hints go.
+    pub hints: PathBuf,
+    /// The soft limit of open files to give back to the command.
+    pub open_files: Option<u64>,
+}
+
+/// `record.json`: a shim says that it runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// Which server.
+    pub id: ServerId,
+    /// Which life of it.
+    pub generation: u64,
+    /// Restarts up to then.
+    pub restarts: u32,
+    /// The shim.
+    pub shim: Instance,
+    /// The process that the command became; null until it is started.
+    pub leader: Option<u32>,
+    /// The port that was handed down.
+    pub asked_port: u16,
+    /// The command as people know it.
+    pub command: String,
+    /// When the shim began.
+    pub started_at: Timestamp,
+    /// The shim's version.
+    pub writer: String,
+}
+
+/// `exit.json`: a shim says how it ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ended {
+    /// Which life of the server.
+    pub generation: u64,
+    /// How the leader ended.
+    pub leader: Exit,
+    /// True when nothing of the tree is left; false while what the leader left behind lives.
+    pub tree_gone: bool,
+    /// Why the command could not be started, when it could not.
+    #[serde(default)]
+    pub error: Option<String>,
+    /// Bytes of output that could not be kept, for a full disk.
+    #[serde(default)]
+    pub lost_bytes: u64,
+}

@@ -1,0 +1,98 @@
+//! `trust.toml`: what has been approved.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::Approval;
+
+/// The approvals, one per server and directory.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trust {
+    /// The approvals.
+    #[serde(default)]
+    pub approved: Vec<Approved>,
+}
+
+/// One approval.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Approved {
+    /// The repo's directory.
+    pub root: PathBuf,
+    /// The server.
+    pub server: String,
+    /// See [`Approval::hash`].
+    pub hash: String,
+    /// See [`Approval::text`].
+    pub text: String,
+}
+
+impl Trust {
+    /// Reads `trust.toml`.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        toml::from_str(text).map_err(|e| e.to_string())
+    }
+
+    /// The text of `trust.toml`.
+    pub fn to_text(&self) -> String {
+        toml::to_string_pretty(self).unwrap_or_default()
+    }
+
+    /// True when exactly this was approved.
+    pub fn holds(&self, root: &Path, server: &str, approval: &Approval) -> bool {
+        // The text is compared as well: a hash alone would be believed about whatever stands beside it.
+        self.of(root, server).is_some_and(|known| known.hash == approval.hash && known.text == approval.text)
+    }
+
+    /// Approves; replaces what was approved before.
+    pub fn approve(&mut self, root: &Path, server: &str, approval: Approval) {
+        self.approved.retain(|known| !(known.root == root && known.server == server));
+        let Approval { text, hash } = approval;
+        self.approved.push(Approved { root: root.to_owned(), server: server.to_owned(), hash, text });
+    }
+
+    /// Forgets every approval of a directory.
+    pub fn forget(&mut self, root: &Path) {
+        self.approved.retain(|known| known.root != root);
+    }
+
+    /// What changed since the approval, as lines that begin with `- ` and `+ `; all lines with `+ ` when nothing was
+    /// approved.
+    pub fn difference(&self, root: &Path, server: &str, approval: &Approval) -> String {
+        let before = self.of(root, server).map_or("", |known| known.text.as_str());
+        let gone = before.lines().filter(|line| !approval.text.lines().any(|new| new == *line));
+        let new = approval.text.lines().filter(|line| !before.lines().any(|old| old == *line));
+        gone.map(|line| format!("- {line}\n")).chain(new.map(|line| format!("+ {line}\n"))).collect()
+    }
+
+    /// True when this server of this directory was approved in some form.
+    pub fn knows(&self, root: &Path, server: &str) -> bool {
+        self.of(root, server).is_some()
+    }
+
+    fn of(&self, root: &Path, server: &str) -> Option<&Approved> {
+        self.approved.iter().find(|known| known.root == root && known.server == server)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn approval(text: &str) -> Approval {
+        Approval { text: text.to_owned(), hash: format!("hash of {text}") }
+    }
+
+    #[test]
+    fn one_changed_byte_is_not_approved_and_is_shown() {
+        let root = Path::new("/src/shop");
+        let mut trust = Trust::default();
+        trust.approve(root, "web", approval("command: a\ncwd: .\n"));
+        let trust = Trust::parse(&trust.to_text()).unwrap();
+        assert!(trust.holds(root, "web", &approval("command: a\ncwd: .\n")));
+        let changed = approval("command: b\ncwd: .\n");
+        assert!(!trust.holds(root, "web", &changed));
+        assert_eq!(trust.difference(root, "web", &changed), "- command: a\n+ command: b\n");
+        assert!(!trust.holds(Path::new("/src/other"), "web", &approval("command: a\ncwd: .\n")));
+    }
+}

@@ -1,0 +1,35 @@
+//! `config.toml`: the user's settings.
+
+use serde::Deserialize;
+
+/// The user's settings; every one has a default.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct UserSettings {
+    /// How many bytes of a server's output are kept in each of its two log files.
+    pub log_bytes: u64,
+    /// The first port that is given out. The range lies below Linux's ephemeral ports (32768 to 60999).
+    pub first_port: u16,
+    /// The last port that is given out.
+    pub last_port: u16,
+}
+
+impl Default for UserSettings {
+    fn default() -> Self {
+        Self { log_bytes: 5 * 1024 * 1024, first_port: 20_000, last_port: 29_999 }
+    }
+}
+
+impl UserSettings {
+    /// Reads `config.toml`.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let settings: Self = toml::from_str(text).map_err(|e| e.to_string())?;
+        if settings.first_port == 0 || settings.first_port > settings.last_port {
+            return Err("`first_port` must be at least 1 and at most `last_port`".to_owned());
+        }
+        if settings.log_bytes < 64 * 1024 {
+            return Err("`log_bytes` must be at least 65536".to_owned());
+        }
+        Ok(settings)
+    }
+}

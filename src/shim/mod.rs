@@ -1,0 +1,210 @@
+//! Runs one server for as long as it lives, whatever becomes of the daemon.
+//!
+//! A shim leads a session of its own, is the parent of whatever its tree leaves behind, keeps the command's standard
+//! input open, moves its output into the log, and says in `exit.json` how it ended. It takes no orders: whoever stops
+//! the server signals the tree, and the shim ends when nothing of the tree is left.
+
+mod log;
+
+use std::io::{self, Read, Write};
+use std::path::Path;
+use std::process::{Child, Command, ExitCode, Stdio};
+
+use crate::api::{Ended, Order, PROGRAM_VERSION, Record};
+use crate::model::{Exit, Timestamp};
+use crate::os::files::Folder;
+use crate::os::lock::Lock;
+use crate::os::session::{self, ChildWatch, Pipe};
+use crate::os::{channel, limits, process};
+use crate::paths::ServerPlace;
+use log::Log;
+
+/// What a shim answers on its standard output when another one runs the server.
+pub const BUSY: &str = "busy";
+/// What a shim answers when the command was started.
+pub const STARTED: &str = "started";
+
+/// The most bytes of an order.
+const MAX_ORDER: u64 = 16 << 20;
+
+/// Runs the shim: an order on standard input, one line of answer on standard output.
+pub fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            answer(&format!("failed: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> io::Result<()> {
+    let mut bytes = Vec::new();
+    io::stdin().lock().take(MAX_ORDER).read_to_end(&mut bytes)?;
+    // A daemon that died while it wrote leaves half an order: nothing is run.
+    let order: Order = serde_json::from_slice(&bytes).map_err(io::Error::other)?;
+    drop(bytes);
+    session::begin()?;
+    session::ignore_ends()?;
+    let children = ChildWatch::begin()?;
+    let place = ServerPlace(order.place.clone());
+    let folder = Folder::make(&order.place).map_err(io::Error::other)?;
+    // The kernel lets one shim at a time have it: no race can start a server twice.
+    let Some(_lock) = Lock::attempt(&place.lock())? else {
+        answer(BUSY);
+        return Ok(());
+    };
+    let notes = Notes { folder, order: &order };
+    notes.begin()?;
+    Tree::start(&order, &notes, children)?.tend(&notes)
+}
+
+fn answer(line: &str) {
+    let mut out = io::stdout().lock();
+    let _ = writeln!(out, "{line}");
+    let _ = out.flush();
+}
+
+/// What the shim writes down.
+struct Notes<'a> {
+    folder: Folder,
+    order: &'a Order,
+}
+
+impl Notes<'_> {
+    /// Before anything is started: from here on every daemon finds this shim.
+    fn begin(&self) -> io::Result<()> {
+        for name in ["down", "exit.json"] {
+            self.folder.remove(name).map_err(io::Error::other)?;
+        }
+        self.record(None)
+    }
+
+    fn record(&self, leader: Option<u32>) -> io::Result<()> {
+        let record = Record {
+            id: self.order.id.clone(),
+            generation: self.order.generation,
+            restarts: self.order.restarts,
+            shim: process::own_instance()?,
+            leader,
+            asked_port: self.order.asked_port,
+            command: self.order.command.clone(),
+            started_at: Timestamp::now(),
+            writer: format!("pierhead/{PROGRAM_VERSION}"),
+        };
+        self.write("record.json", &serde_json::to_vec(&record)?)
+    }
+
+    fn ended(&self, leader: &Exit, tree_gone: bool, error: Option<String>, lost_bytes: u64) -> io::Result<()> {
+        let ended =
+            Ended { generation: self.order.generation, leader: leader.clone(), tree_gone, error, lost_bytes };
+        self.write("exit.json", &serde_json::to_vec(&ended)?)
+    }
+
+    fn write(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        self.folder.renew(name, bytes).map_err(io::Error::other)
+    }
+
+    /// Makes the daemon look again.
+    fn hint(&self) {
+        channel::hint(&self.order.hints, &self.order.id.to_string());
+    }
+}
+
+/// The command, whatever it starts, and their output.
+struct Tree {
+    /// Kept for its standard input: `esbuild` ends when that ends.
+    leader: Child,
+    leader_exit: Option<Exit>,
+    children: ChildWatch,
+    output: Option<Pipe>,
+    log: Log,
+}
+
+impl Tree {
+    fn start(order: &Order, notes: &Notes<'_>, children: ChildWatch) -> io::Result<Self> {
+        let log = Log::open(Path::new(&order.place), order.log_bytes)?;
+        let (output, writer) = io::pipe()?;
+        limits::set_open_files(order.open_files);
+        let spawned = command(order, writer).and_then(|mut command| command.spawn());
+        match spawned {
+            Ok(leader) => {
+                notes.record(Some(leader.id()))?;
+                answer(STARTED);
+                session::close_standard_streams();
+                Ok(Self { leader, leader_exit: None, children, output: Some(output.into()), log })
+            }
+            Err(error) => {
+                let missing = error.kind() == io::ErrorKind::NotFound;
+                let exit = Exit::with_code(if missing { 127 } else { 126 }, Timestamp::now());
+                let what = format!("`{}`: {error}", order.argv.first().map_or("", String::as_str));
+                notes.ended(&exit, true, Some(what.clone()), 0)?;
+                Err(io::Error::new(error.kind(), what))
+            }
+        }
+    }
+
+    /// Until nothing is left.
+    fn tend(mut self, notes: &Notes<'_>) -> io::Result<()> {
+        notes.hint();
+        loop {
+            let wake = session::wait_for(&self.children, self.output.as_ref())?;
+            if wake.output {
+                self.relay();
+            }
+            if wake.children && !self.collect(notes)? {
+                break;
+            }
+        }
+        self.drain();
+        let exit = self.leader_exit.unwrap_or_default();
+        notes.ended(&exit, true, None, self.log.lost_bytes())?;
+        notes.hint();
+        Ok(())
+    }
+
+    fn relay(&mut self) {
+        let Some(output) = &self.output else { return };
+        if self.log.take(output) == 0 {
+            self.output = None;
+        }
+    }
+
+    /// Collects the dead; false when nothing is left.
+    fn collect(&mut self, notes: &Notes<'_>) -> io::Result<bool> {
+        let collected = session::collect();
+        let leader = collected.ended.into_iter().find(|(pid, _)| *pid == self.leader.id());
+        if let Some((_, exit)) = leader {
+            if collected.any_left {
+                notes.ended(&exit, false, None, self.log.lost_bytes())?;
+                notes.hint();
+            }
+            self.leader_exit = Some(exit);
+        }
+        Ok(collected.any_left)
+    }
+
+    /// The last words: what is still in the pipe. Nobody is left who could add to it, unless somebody outside of the
+    /// tree was handed its end: so it is read as far as it goes, and not waited for.
+    fn drain(&mut self) {
+        let Some(output) = &self.output else { return };
+        if session::set_nonblocking(output).is_ok() {
+            while self.log.take(output) > 0 {}
+        }
+    }
+}
+
+fn command(order: &Order, output: io::PipeWriter) -> io::Result<Command> {
+    let (program, arguments) =
+        order.argv.split_first().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "no program"))?;
+    let mut command = Command::new(program);
+    command
+        .args(arguments)
+        .current_dir(&order.cwd)
+        .env_clear()
+        .envs(order.env.iter().map(|(key, value)| (key, value)))
+        .stdin(Stdio::piped())
+        .stderr(output.try_clone()?)
+        .stdout(output);
+    Ok(command)
+}

@@ -1,0 +1,124 @@
+//! What is to be done about it.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use super::Socket;
+use crate::model::{Instance, ServerId, Signal, Status};
+
+/// Something to be done. Every effect can be performed twice without harm.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Start a shim with the server's command, if it is approved. Answered by `Spawned`.
+    Spawn {
+        /// Which server.
+        id: ServerId,
+        /// Which life of it this begins.
+        generation: u64,
+        /// Restarts so far, for the record.
+        restarts: u32,
+        /// The URLs of the repo's servers that are ready, by name, without a closing slash.
+        urls: BTreeMap<String, String>,
+    },
+    /// Send a signal to every process below the shim, if it is still that shim.
+    Signal {
+        /// Which server.
+        id: ServerId,
+        /// Whose tree.
+        shim: Instance,
+        /// What.
+        signal: Signal,
+    },
+    /// Look at the tree again and again, and answer `Seen` whenever its sockets changed.
+    Watch {
+        /// Which server.
+        id: ServerId,
+        /// Which life of it.
+        generation: u64,
+        /// Whose tree.
+        shim: Instance,
+        /// The port it was asked to take.
+        asked_port: u16,
+        /// How closely.
+        attention: Attention,
+    },
+    /// Look no more.
+    Unwatch {
+        /// Which server.
+        id: ServerId,
+    },
+    /// Ask the server whether it is ready or well. Answered by `Probed`.
+    Probe {
+        /// Which server.
+        id: ServerId,
+        /// Which life of it.
+        generation: u64,
+        /// How.
+        probe: Probe,
+    },
+    /// Write the port file, unless a live one of the server's own is there.
+    WriteFile {
+        /// Which server.
+        id: ServerId,
+        /// Where it listens, and who does.
+        socket: Socket,
+    },
+    /// The server does not serve any more: remove the port file that Pierhead wrote; judge any other as `CheckFile`.
+    WithdrawFile {
+        /// Which server.
+        id: ServerId,
+    },
+    /// Judge the port file and remove it if it is proven stale. Answered by `FileFound` and perhaps `Reaped`.
+    CheckFile {
+        /// Which server.
+        id: ServerId,
+    },
+    /// Remember, beyond this daemon, that the server is meant to be down.
+    MarkDown {
+        /// Which server.
+        id: ServerId,
+    },
+}
+
+/// How closely a tree is watched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Attention {
+    /// For the moment it begins to listen: every millisecond at first.
+    Close,
+    /// For a listener that goes away or moves: once a second.
+    Calm,
+}
+
+/// How to ask a server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Probe {
+    /// Any complete answer to a GET passes.
+    Ready {
+        /// Where.
+        address: IpAddr,
+        /// Where.
+        port: u16,
+        /// What.
+        path: String,
+    },
+    /// An answer below 500 to a GET passes.
+    Health {
+        /// Where.
+        address: IpAddr,
+        /// Where.
+        port: u16,
+        /// What.
+        path: String,
+    },
+    /// A line of the output that matches passes.
+    Log(String),
+}
+
+/// A change that everybody may know of.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Change {
+    /// What happened, in words.
+    pub what: String,
+    /// The server after it.
+    pub server: Status,
+}

@@ -1,0 +1,214 @@
+//! What can happen.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use crate::model::{Exit, Instance, ServerId, Timestamp, Verdict};
+use crate::settings::ServerSettings;
+
+/// What can happen.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// A repo's servers, as its settings name them now. Servers that are not named any more are stopped and forgotten.
+    Configured {
+        /// The repo's name.
+        repo: String,
+        /// Its directory.
+        root: PathBuf,
+        /// Its servers.
+        plans: Vec<Plan>,
+        /// What is wrong with its settings, when they could not be read: the servers known before stay.
+        problem: Option<String>,
+    },
+    /// A repo is not registered any more.
+    Removed {
+        /// The repo's name.
+        repo: String,
+    },
+    /// Somebody asked for something.
+    Asked {
+        /// Of which servers.
+        ids: Vec<ServerId>,
+        /// What.
+        wish: Wish,
+    },
+    /// [`Effect::Spawn`](super::Effect::Spawn) was performed.
+    Spawned {
+        /// Which server.
+        id: ServerId,
+        /// The effect's.
+        generation: u64,
+        /// The shim that runs, or why none does.
+        outcome: Result<Spawn, Refused>,
+    },
+    /// A shim of an earlier daemon is alive.
+    Adopted {
+        /// Which server.
+        id: ServerId,
+        /// What its record says.
+        adoption: Adoption,
+    },
+    /// The server ended while no daemon ran.
+    EndedUnseen {
+        /// Which server.
+        id: ServerId,
+        /// What its record says.
+        generation: u64,
+        /// How.
+        exit: Exit,
+        /// True when it was meant to.
+        down: bool,
+        /// Restarts up to then.
+        restarts: u32,
+    },
+    /// Somebody looked at the server's tree.
+    Seen {
+        /// Which server.
+        id: ServerId,
+        /// Which life of it.
+        generation: u64,
+        /// What was seen.
+        sight: Sight,
+    },
+    /// The process that the command became has ended; others of the tree may live.
+    LeaderEnded {
+        /// Which server.
+        id: ServerId,
+        /// Which life of it.
+        generation: u64,
+        /// How.
+        exit: Exit,
+    },
+    /// Nothing of the tree is left.
+    TreeEnded {
+        /// Which server.
+        id: ServerId,
+        /// Which life of it.
+        generation: u64,
+        /// How the leader ended.
+        exit: Exit,
+    },
+    /// [`Effect::Probe`](super::Effect::Probe) was performed.
+    Probed {
+        /// Which server.
+        id: ServerId,
+        /// Which life of it.
+        generation: u64,
+        /// Whether it passed; why not.
+        outcome: Result<(), String>,
+    },
+    /// Somebody looked at the server's port file.
+    FileFound {
+        /// Which server.
+        id: ServerId,
+        /// What is there; `None` when there is no file.
+        found: Option<Found>,
+    },
+    /// A port file was removed because it was proven stale.
+    Reaped {
+        /// Which server.
+        id: ServerId,
+        /// The proof, in words.
+        why: String,
+    },
+    /// Time has passed.
+    Tick,
+}
+
+/// What somebody may ask of a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wish {
+    /// Run, once, from now on.
+    Up,
+    /// Do not run.
+    Down,
+    /// End if it runs, then run.
+    Restart,
+}
+
+/// A server as its repo's settings name it, and where its files are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// How it is run.
+    pub settings: ServerSettings,
+    /// True when its command, as it stands, has been approved.
+    pub trusted: bool,
+    /// Its port file.
+    pub port_file: PathBuf,
+    /// Its output.
+    pub log: PathBuf,
+}
+
+/// A shim that was started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Spawn {
+    /// The shim.
+    pub shim: Instance,
+    /// The port that was handed down.
+    pub asked_port: u16,
+}
+
+/// Why a server was not started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refused {
+    /// It cannot work as things are; the reason in words. Not tried again.
+    Final(String),
+    /// It may work soon; the reason in words.
+    Passing(String),
+}
+
+/// A shim that was found alive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Adoption {
+    /// What its record says.
+    pub generation: u64,
+    /// The shim, verified.
+    pub shim: Instance,
+    /// The port that was handed down.
+    pub asked_port: u16,
+    /// Restarts up to then.
+    pub restarts: u32,
+    /// True when it was being stopped.
+    pub down: bool,
+    /// When it was started.
+    pub started_at: Timestamp,
+    /// How its leader ended, when it has.
+    pub leader: Option<Exit>,
+}
+
+/// The sockets that a tree listens on.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Sight {
+    /// Each with its topmost owner.
+    pub sockets: Vec<Socket>,
+    /// Ports that the server's output or its own files name, first named first.
+    pub hints: Vec<u16>,
+}
+
+/// A listening socket of a tree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Socket {
+    /// The bound address.
+    pub address: IpAddr,
+    /// The port.
+    pub port: u16,
+    /// The kernel's number of it.
+    pub id: u64,
+    /// The topmost process of the tree that holds it.
+    pub owner: Instance,
+}
+
+/// A port file that was found, and judged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// What evidence says of it.
+    pub verdict: Verdict,
+    /// The process it names; 0 when the file could not be read.
+    pub pid: u32,
+    /// The verified address and port, when the verdict is `live`.
+    pub at: Option<(IpAddr, u16)>,
+    /// True when Pierhead wrote it.
+    pub is_ours: bool,
+    /// When it was written.
+    pub written_at: Option<Timestamp>,
+}

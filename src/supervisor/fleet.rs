@@ -1,0 +1,274 @@
+//! All servers together.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use super::server::Server;
+use super::{Change, Effect, Event, Plan, Wish};
+use crate::model::{Moment, ServerId, Status};
+
+/// Every registered server and what it is doing.
+#[derive(Debug, Clone, Default)]
+pub struct Fleet {
+    servers: BTreeMap<ServerId, Server>,
+    problems: BTreeMap<String, String>,
+    touched: BTreeSet<ServerId>,
+    shown: BTreeMap<ServerId, Status>,
+    changes: Vec<Change>,
+}
+
+impl Fleet {
+    /// A fleet without servers.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes in what happened at `now`; gives what is to be done, in this order.
+    pub fn handle(&mut self, event: Event, now: Moment) -> Vec<Effect> {
+        let mut out = Vec::new();
+        let note = self.apply(event, now, &mut out);
+        self.settle(now, &mut out);
+        self.publish(note.as_ref(), now);
+        out
+    }
+
+    /// When [`Event::Tick`] is due, on the clock of [`Moment::mono_ms`]; `None` when nothing waits. The answer may
+    /// change with every event.
+    pub fn next_tick_ms(&self) -> Option<u64> {
+        self.servers.values().map(Server::due_ms).min().filter(|due| *due != u64::MAX)
+    }
+
+    /// The changes since this was last asked, oldest first.
+    pub fn take_changes(&mut self) -> Vec<Change> {
+        std::mem::take(&mut self.changes)
+    }
+
+    /// Every server, by repo and name, as it was after the last event.
+    pub fn statuses(&self) -> impl Iterator<Item = &Status> {
+        self.shown.values()
+    }
+
+    /// One server, as it was after the last event.
+    pub fn status(&self, id: &ServerId) -> Option<&Status> {
+        self.shown.get(id)
+    }
+
+    /// A server's plan.
+    pub fn plan(&self, id: &ServerId) -> Option<(&PathBuf, &Plan)> {
+        self.servers.get(id).map(|server| (&server.root, &server.plan))
+    }
+
+    /// The repos whose settings could not be read: name and what is wrong.
+    pub fn problems(&self) -> &BTreeMap<String, String> {
+        &self.problems
+    }
+
+    /// Applies one event; gives what it says in words, where the change of state alone would not tell.
+    fn apply(&mut self, event: Event, now: Moment, out: &mut Vec<Effect>) -> Option<(ServerId, String)> {
+        match event {
+            Event::Configured { repo, root, plans, problem } => self.configure(&repo, &root, plans, problem, now, out),
+            Event::Removed { repo } => {
+                self.problems.remove(&repo);
+                self.leave(&repo, |_| true, now, out);
+            }
+            Event::Asked { ids, wish } => self.ask(&ids, wish, now, out),
+            Event::Spawned { id, generation, outcome } => {
+                self.with(&id, |server| server.spawned(generation, outcome, now, out));
+            }
+            Event::Adopted { id, adoption } => self.with(&id, |server| server.adopted(adoption, now, out)),
+            Event::EndedUnseen { id, generation, exit, down, restarts } => {
+                self.with(&id, |server| server.ended_unseen(generation, exit, down, restarts, now, out));
+            }
+            Event::Seen { id, generation, sight } => {
+                self.with(&id, |server| server.seen(generation, &sight, now, out));
+            }
+            Event::LeaderEnded { id, generation, exit } => {
+                self.with(&id, |server| server.leader_ended(generation, exit, now, out));
+            }
+            Event::TreeEnded { id, generation, exit } => {
+                self.with(&id, |server| server.tree_ended(generation, exit, now, out));
+            }
+            Event::Probed { id, generation, outcome } => {
+                self.with(&id, |server| server.probed(generation, outcome, now, out));
+            }
+            Event::FileFound { id, found } => self.with(&id, |server| server.file_found(found, now, out)),
+            Event::Reaped { id, why } => {
+                self.with(&id, |server| server.reaped(&why));
+                return Some((id, format!("port file removed: {why}")));
+            }
+            Event::Tick => self.tick(now, out),
+        }
+        None
+    }
+
+    fn with(&mut self, id: &ServerId, change: impl FnOnce(&mut Server)) {
+        if let Some(server) = self.servers.get_mut(id) {
+            change(server);
+            self.touched.insert(id.clone());
+        }
+    }
+
+    fn configure(
+        &mut self,
+        repo: &str,
+        root: &std::path::Path,
+        plans: Vec<Plan>,
+        problem: Option<String>,
+        now: Moment,
+        out: &mut Vec<Effect>,
+    ) {
+        if let Some(problem) = problem {
+            self.problems.insert(repo.to_owned(), problem);
+            return;
+        }
+        self.problems.remove(repo);
+        let named: BTreeSet<String> = plans.iter().map(|plan| plan.settings.name.clone()).collect();
+        self.leave(repo, |name| !named.contains(name), now, out);
+        for plan in plans {
+            let id = ServerId::new(repo, &plan.settings.name);
+            self.touched.insert(id.clone());
+            match self.servers.get_mut(&id) {
+                Some(server) => {
+                    root.clone_into(&mut server.root);
+                    server.plan = plan;
+                    server.is_leaving = false;
+                }
+                None => {
+                    self.servers.insert(id.clone(), Server::new(id, root.to_owned(), plan));
+                }
+            }
+        }
+    }
+
+    /// Stops and forgets the servers of a repo whose name `goes`.
+    fn leave(&mut self, repo: &str, goes: impl Fn(&str) -> bool, now: Moment, out: &mut Vec<Effect>) {
+        let of_repo = |id: &ServerId| id.repo == repo && goes(&id.server);
+        let ids: Vec<ServerId> = self.servers.keys().filter(|id| of_repo(id)).cloned().collect();
+        for id in ids {
+            self.with(&id, |server| {
+                server.is_leaving = true;
+                server.ask(Wish::Down, now, out);
+            });
+        }
+    }
+
+    fn ask(&mut self, ids: &[ServerId], wish: Wish, now: Moment, out: &mut Vec<Effect>) {
+        for id in ids {
+            if wish != Wish::Down {
+                for needed in self.needs(id) {
+                    self.with(&needed, |server| server.ask(Wish::Up, now, out));
+                }
+            }
+            self.with(id, |server| server.ask(wish, now, out));
+        }
+    }
+
+    /// What a server depends on, directly and not, itself left out.
+    fn needs(&self, id: &ServerId) -> BTreeSet<ServerId> {
+        let mut found = BTreeSet::new();
+        let mut open = vec![id.clone()];
+        while let Some(next) = open.pop() {
+            let Some(server) = self.servers.get(&next) else { continue };
+            for name in &server.plan.settings.depends_on {
+                let needed = ServerId::new(&id.repo, name);
+                if needed != *id && found.insert(needed.clone()) {
+                    open.push(needed);
+                }
+            }
+        }
+        found
+    }
+
+    fn tick(&mut self, now: Moment, out: &mut Vec<Effect>) {
+        let is_due = |server: &&mut Server| server.due_ms() <= now.mono_ms;
+        for server in self.servers.values_mut().filter(is_due) {
+            server.tick(now, out);
+            self.touched.insert(server.id.clone());
+        }
+    }
+
+    /// Starts what is queued and whose dependencies are ready; lets go of what has left.
+    fn settle(&mut self, now: Moment, out: &mut Vec<Effect>) {
+        let queued: Vec<ServerId> = self.servers.values().filter(|s| s.is_queued()).map(|s| s.id.clone()).collect();
+        for id in queued {
+            let failed = self.dependencies(&id).find(|needed| needed.has_failed());
+            let failed = failed.map(|needed| {
+                format!("`{}` failed: {}", needed.id.server, needed.reason().unwrap_or("no reason is known"))
+            });
+            let waits: Vec<String> =
+                self.dependencies(&id).filter(|s| !s.is_ready()).map(|s| s.id.server.clone()).collect();
+            let urls = if waits.is_empty() { self.urls(&id.repo, now) } else { BTreeMap::new() };
+            self.with(&id, |server| match failed {
+                Some(reason) => server.give_up(reason),
+                None if waits.is_empty() => server.spawn(urls, out),
+                None => server.wait_for(waits),
+            });
+        }
+        let gone: Vec<ServerId> =
+            self.servers.values().filter(|s| s.is_leaving && s.is_idle()).map(|s| s.id.clone()).collect();
+        for id in gone {
+            self.servers.remove(&id);
+            self.touched.insert(id);
+        }
+    }
+
+    fn dependencies(&self, id: &ServerId) -> impl Iterator<Item = &Server> {
+        let names = self.servers.get(id).map(|server| server.plan.settings.depends_on.as_slice()).unwrap_or_default();
+        names.iter().filter_map(|name| self.servers.get(&ServerId::new(&id.repo, name)))
+    }
+
+    fn urls(&self, repo: &str, now: Moment) -> BTreeMap<String, String> {
+        let of_repo = self.servers.values().filter(|server| server.id.repo == repo && server.is_ready());
+        let url = |server: &Server| {
+            let url = server.status(now).url?;
+            Some((server.id.server.clone(), url.trim_end_matches('/').to_owned()))
+        };
+        of_repo.filter_map(url).collect()
+    }
+
+    fn publish(&mut self, note: Option<&(ServerId, String)>, now: Moment) {
+        for id in std::mem::take(&mut self.touched) {
+            let Some(server) = self.servers.get_mut(&id) else {
+                if let Some(server) = self.shown.remove(&id) {
+                    self.changes.push(Change { what: "removed".to_owned(), server });
+                }
+                continue;
+            };
+            server.stamp(now);
+            let status = server.status(now);
+            let said = note.filter(|(about, _)| *about == id).map(|(_, what)| what.clone());
+            let what = said.or_else(|| describe(self.shown.get(&id), &status));
+            if let Some(what) = what {
+                self.changes.push(Change { what, server: status.clone() });
+            }
+            self.shown.insert(id, status);
+        }
+    }
+}
+
+/// What changed, in words; `None` when nothing did that is worth a line.
+fn describe(before: Option<&Status>, now: &Status) -> Option<String> {
+    let Some(before) = before else {
+        return Some("added".to_owned());
+    };
+    if before == now {
+        return None;
+    }
+    Some(if before.state != now.state {
+        match &now.reason {
+            Some(reason) => format!("{}: {reason}", now.state),
+            None => now.state.to_string(),
+        }
+    } else if before.port != now.port {
+        match now.port {
+            Some(port) => format!("listens on {port}"),
+            None => "does not listen any more".to_owned(),
+        }
+    } else if before.pid != now.pid {
+        "its process changed".to_owned()
+    } else if before.reason != now.reason {
+        now.reason.clone().unwrap_or_else(|| "mended".to_owned())
+    } else {
+        "changed".to_owned()
+    })
+}

@@ -1,0 +1,735 @@
+//! One server: what it is doing, and what follows from what happens to it.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use super::backoff::{Backoff, Next};
+use super::choice::choose;
+use super::ladder::Ladder;
+use super::{Adoption, Attention, Effect, Found, Plan, Probe, Refused, Sight, Socket, Spawn, Wish};
+use crate::model::{Exit, Instance, Moment, Origin, ServerId, State, Status, Timestamp, Verdict};
+use crate::portfile::{connect_host, loopback_url};
+use crate::settings::{Ready, Restart};
+
+/// One server.
+#[derive(Debug, Clone)]
+pub(super) struct Server {
+    pub(super) id: ServerId,
+    pub(super) root: PathBuf,
+    pub(super) plan: Plan,
+    /// True when its repo's settings do not name it any more: it is forgotten once it has stopped.
+    pub(super) is_leaving: bool,
+    is_wanted: bool,
+    phase: Phase,
+    generation: u64,
+    restarts: u32,
+    backoff: Backoff,
+    last_exit: Exit,
+    reason: Option<String>,
+    file: Option<Found>,
+    since: Option<Timestamp>,
+    shown: State,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Phase {
+    Stopped,
+    /// Wanted; started as soon as what it depends on is ready.
+    Queued {
+        waits_for: Vec<String>,
+    },
+    Spawning,
+    Running(Running),
+    Stopping(Stopping),
+    Waiting {
+        until_ms: u64,
+    },
+    Failed,
+}
+
+/// One life of the server's tree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Life {
+    shim: Instance,
+    asked_port: u16,
+    origin: Origin,
+    was_ready: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Running {
+    life: Life,
+    serving: Option<Socket>,
+    stage: Stage,
+    /// When the next probe goes out; `None` while one is out or none is needed.
+    probe_ms: Option<u64>,
+    health_failures: u8,
+    /// When the start is called slow.
+    slow_ms: Option<u64>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Starting,
+    Ready,
+    /// Its listener went away; a reload may bring it back.
+    Lost {
+        since_ms: u64,
+    },
+    NotServing,
+    Unhealthy,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Stopping {
+    life: Life,
+    ladder: Ladder,
+    then: Then,
+}
+
+/// What follows a stop.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Then {
+    Rest,
+    Start,
+    /// It had died already; this clears away what it left.
+    Die(Exit),
+}
+
+/// Between a probe's answer and the next probe of a start.
+const READY_PROBE_MS: u64 = 300;
+const LOG_PROBE_MS: u64 = 100;
+const HEALTH_PROBE_MS: u64 = 5_000;
+const HEALTH_FAILURES: u8 = 2;
+/// How long a reload may take before the server is called not serving (nodemon, Next: up to 0.4 s; forgiven: 2 s).
+const FORGIVEN_MS: u64 = 2_000;
+/// What a dead server left behind is given this long to end by itself.
+const SWEEP_MS: u64 = 1_500;
+
+impl Server {
+    pub(super) fn new(id: ServerId, root: PathBuf, plan: Plan) -> Self {
+        Self {
+            id,
+            root,
+            plan,
+            is_leaving: false,
+            is_wanted: false,
+            phase: Phase::Stopped,
+            generation: 0,
+            restarts: 0,
+            backoff: Backoff::default(),
+            last_exit: Exit::default(),
+            reason: None,
+            file: None,
+            since: None,
+            shown: State::Stopped,
+        }
+    }
+
+    // ---- requests
+
+    /// Does as asked; the last request wins.
+    pub(super) fn ask(&mut self, wish: Wish, now: Moment, out: &mut Vec<Effect>) {
+        self.is_wanted = wish != Wish::Down;
+        match (wish, &mut self.phase) {
+            (Wish::Up | Wish::Restart, Phase::Stopped | Phase::Waiting { .. } | Phase::Failed) => {
+                if self.external().is_none() {
+                    self.begin_anew();
+                } else {
+                    self.is_wanted = false;
+                }
+            }
+            (Wish::Up | Wish::Restart, Phase::Stopping(stopping)) => stopping.then = Then::Start,
+            (Wish::Restart, Phase::Running(_)) => {
+                self.backoff.forget();
+                self.begin_stop(Then::Start, now, out);
+            }
+            (Wish::Up, Phase::Running(_))
+            | (Wish::Up | Wish::Restart, Phase::Queued { .. } | Phase::Spawning)
+            | (Wish::Down, Phase::Stopped) => {}
+            (Wish::Down, Phase::Running(_)) => {
+                out.push(Effect::MarkDown { id: self.id.clone() });
+                self.begin_stop(Then::Rest, now, out);
+            }
+            (Wish::Down, Phase::Stopping(stopping)) => {
+                stopping.then = Then::Rest;
+                out.push(Effect::MarkDown { id: self.id.clone() });
+            }
+            (Wish::Down, Phase::Queued { .. } | Phase::Waiting { .. } | Phase::Failed) => {
+                self.phase = Phase::Stopped;
+                self.reason = None;
+                out.push(Effect::MarkDown { id: self.id.clone() });
+            }
+            // A spawn that is under way is ended when it is reported.
+            (Wish::Down, Phase::Spawning) => out.push(Effect::MarkDown { id: self.id.clone() }),
+        }
+    }
+
+    /// True when it is to be started as soon as its dependencies allow.
+    pub(super) fn is_queued(&self) -> bool {
+        matches!(self.phase, Phase::Queued { .. })
+    }
+
+    /// Says what a queued server waits for.
+    pub(super) fn wait_for(&mut self, names: Vec<String>) {
+        if let Phase::Queued { waits_for } = &mut self.phase {
+            *waits_for = names;
+        }
+    }
+
+    /// A queued server's dependencies are ready: it is started.
+    pub(super) fn spawn(&mut self, urls: BTreeMap<String, String>, out: &mut Vec<Effect>) {
+        self.generation += 1;
+        self.phase = Phase::Spawning;
+        out.push(Effect::Spawn { id: self.id.clone(), generation: self.generation, restarts: self.restarts, urls });
+    }
+
+    /// A queued server cannot be started.
+    pub(super) fn give_up(&mut self, reason: String) {
+        self.phase = Phase::Failed;
+        self.reason = Some(reason);
+    }
+
+    // ---- lives
+
+    pub(super) fn spawned(
+        &mut self,
+        generation: u64,
+        outcome: Result<Spawn, Refused>,
+        now: Moment,
+        out: &mut Vec<Effect>,
+    ) {
+        if self.phase != Phase::Spawning || generation != self.generation {
+            return;
+        }
+        match outcome {
+            Ok(Spawn { shim, asked_port }) => {
+                self.reason = None;
+                self.run(Life { shim, asked_port, origin: Origin::Spawned, was_ready: false }, now, out);
+                if !self.is_wanted {
+                    self.begin_stop(Then::Rest, now, out);
+                }
+            }
+            Err(_) if !self.is_wanted => self.phase = Phase::Stopped,
+            Err(Refused::Final(reason)) => self.give_up(reason),
+            Err(Refused::Passing(reason)) => {
+                self.reason = Some(reason);
+                self.phase = match self.backoff.count(now.mono_ms, false) {
+                    Next::After(delay) => Phase::Waiting { until_ms: now.mono_ms + delay },
+                    Next::GiveUp => Phase::Failed,
+                };
+            }
+        }
+    }
+
+    pub(super) fn adopted(&mut self, adoption: Adoption, now: Moment, out: &mut Vec<Effect>) {
+        let is_free = !matches!(self.phase, Phase::Running(_) | Phase::Stopping(_));
+        if !is_free || adoption.generation < self.generation {
+            return;
+        }
+        // Of two shims only one has the server's lock; while ours is being spawned, the one that reports has it.
+        self.generation = adoption.generation;
+        self.restarts = adoption.restarts;
+        self.is_wanted = !adoption.down;
+        self.reason = None;
+        let Adoption { shim, asked_port, .. } = adoption;
+        self.run(Life { shim, asked_port, origin: Origin::Adopted, was_ready: false }, now, out);
+        self.since = Some(adoption.started_at);
+        self.shown = State::Starting;
+        if adoption.down {
+            self.begin_stop(Then::Rest, now, out);
+        } else if let Some(exit) = adoption.leader {
+            self.leader_ended(adoption.generation, exit, now, out);
+        }
+    }
+
+    pub(super) fn ended_unseen(
+        &mut self,
+        generation: u64,
+        exit: Exit,
+        down: bool,
+        restarts: u32,
+        now: Moment,
+        out: &mut Vec<Effect>,
+    ) {
+        if self.phase != Phase::Stopped || generation < self.generation {
+            return;
+        }
+        self.generation = generation;
+        self.restarts = restarts;
+        self.is_wanted = !down;
+        // Whether it had been ready is not known; that it was meant to run is.
+        self.died(exit, true, now, out);
+    }
+
+    pub(super) fn leader_ended(&mut self, generation: u64, exit: Exit, now: Moment, out: &mut Vec<Effect>) {
+        if generation != self.generation {
+            return;
+        }
+        // Exit code 0 with a tree that lives on: a command that put its server into the background.
+        if matches!(self.phase, Phase::Running(_)) && !exit.is_success() {
+            self.begin_stop(Then::Die(exit), now, out);
+        }
+    }
+
+    pub(super) fn tree_ended(&mut self, generation: u64, exit: Exit, now: Moment, out: &mut Vec<Effect>) {
+        if generation != self.generation {
+            return;
+        }
+        match std::mem::replace(&mut self.phase, Phase::Stopped) {
+            Phase::Running(running) => {
+                self.end_watch(out);
+                self.died(exit, running.life.was_ready, now, out);
+            }
+            Phase::Stopping(stopping) => {
+                self.end_watch(out);
+                let was_ready = stopping.life.was_ready;
+                match stopping.then {
+                    Then::Die(exit) => self.died(exit, was_ready, now, out),
+                    Then::Rest => {
+                        self.last_exit = exit;
+                        self.reason = None;
+                    }
+                    Then::Start => {
+                        self.last_exit = exit;
+                        self.begin_anew();
+                    }
+                }
+            }
+            other => self.phase = other,
+        }
+    }
+
+    // ---- what was seen
+
+    pub(super) fn seen(&mut self, generation: u64, sight: &Sight, now: Moment, out: &mut Vec<Effect>) {
+        let Phase::Running(running) = &mut self.phase else { return };
+        if generation != self.generation {
+            return;
+        }
+        let before = running.serving.clone();
+        running.serving = choose(sight, running.life.asked_port, before.as_ref().map(|s| s.port)).cloned();
+        match (running.stage, &running.serving) {
+            (Stage::Starting | Stage::Lost { .. } | Stage::NotServing, None) => {}
+            (Stage::Starting, Some(_)) => self.listens(now, out),
+            (Stage::Lost { .. } | Stage::NotServing, Some(socket)) => {
+                let socket = socket.clone();
+                running.stage = Stage::Ready;
+                running.health_failures = 0;
+                self.reason = None;
+                out.push(Effect::WriteFile { id: self.id.clone(), socket });
+                self.watch(Attention::Calm, out);
+            }
+            (Stage::Ready | Stage::Unhealthy, Some(socket)) => {
+                if before.as_ref() != Some(socket) {
+                    out.push(Effect::WriteFile { id: self.id.clone(), socket: socket.clone() });
+                }
+            }
+            // Ready by its log or never with a port: nothing was lost.
+            (Stage::Ready | Stage::Unhealthy, None) if before.is_none() => {}
+            (Stage::Ready | Stage::Unhealthy, None) => {
+                running.stage = Stage::Lost { since_ms: now.mono_ms };
+                out.push(Effect::WithdrawFile { id: self.id.clone() });
+                self.watch(Attention::Close, out);
+            }
+        }
+    }
+
+    pub(super) fn probed(
+        &mut self,
+        generation: u64,
+        outcome: Result<(), String>,
+        now: Moment,
+        out: &mut Vec<Effect>,
+    ) {
+        let Phase::Running(running) = &mut self.phase else { return };
+        if generation != self.generation {
+            return;
+        }
+        match (running.stage, outcome) {
+            (Stage::Starting, Ok(())) => self.become_ready(now, out),
+            (Stage::Starting, Err(why)) => {
+                let pause = if matches!(self.plan.settings.ready, Ready::Log(_)) { LOG_PROBE_MS } else { READY_PROBE_MS };
+                running.probe_ms = Some(now.mono_ms + pause);
+                self.reason = Some(why);
+            }
+            (Stage::Ready | Stage::Unhealthy, Ok(())) => {
+                running.health_failures = 0;
+                running.stage = Stage::Ready;
+                self.reason = None;
+                running.probe_ms = Some(now.mono_ms + HEALTH_PROBE_MS);
+            }
+            (Stage::Ready | Stage::Unhealthy, Err(why)) => {
+                running.health_failures = running.health_failures.saturating_add(1);
+                if running.health_failures >= HEALTH_FAILURES {
+                    running.stage = Stage::Unhealthy;
+                    self.reason = Some(why);
+                }
+                running.probe_ms = Some(now.mono_ms + HEALTH_PROBE_MS);
+            }
+            (Stage::Lost { .. } | Stage::NotServing, _) => running.probe_ms = Some(now.mono_ms + HEALTH_PROBE_MS),
+        }
+    }
+
+    pub(super) fn file_found(&mut self, found: Option<Found>, now: Moment, out: &mut Vec<Effect>) {
+        self.file = found;
+        let Phase::Running(running) = &self.phase else { return };
+        let is_live = self.file.as_ref().is_some_and(|file| file.verdict == Verdict::Live);
+        let is_own = self.file.as_ref().is_some_and(|file| !file.is_ours);
+        match (running.stage, &running.serving) {
+            (Stage::Starting, Some(_)) if is_live && is_own && self.plan.settings.ready == Ready::File => {
+                self.become_ready(now, out);
+            }
+            // It was removed, or it names another process or port than the one that serves.
+            (Stage::Ready | Stage::Unhealthy, Some(socket)) if !is_live => {
+                out.push(Effect::WriteFile { id: self.id.clone(), socket: socket.clone() });
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn reaped(&mut self, why: &str) {
+        self.file = None;
+        if matches!(self.phase, Phase::Stopped) {
+            self.reason = Some(format!("port file removed: {why}"));
+        }
+    }
+
+    // ---- time
+
+    /// When something is due; `u64::MAX` when nothing is.
+    pub(super) fn due_ms(&self) -> u64 {
+        match &self.phase {
+            Phase::Stopped | Phase::Queued { .. } | Phase::Spawning | Phase::Failed => u64::MAX,
+            Phase::Waiting { until_ms } => *until_ms,
+            Phase::Stopping(stopping) => stopping.ladder.due_ms(),
+            Phase::Running(running) => {
+                let forgiven = match running.stage {
+                    Stage::Lost { since_ms } => Some(since_ms + FORGIVEN_MS),
+                    _ => None,
+                };
+                [running.probe_ms, running.slow_ms, forgiven].into_iter().flatten().min().unwrap_or(u64::MAX)
+            }
+        }
+    }
+
+    /// Does what is due.
+    pub(super) fn tick(&mut self, now: Moment, out: &mut Vec<Effect>) {
+        match &mut self.phase {
+            Phase::Waiting { until_ms } if *until_ms <= now.mono_ms => {
+                self.restarts += 1;
+                self.phase = Phase::Queued { waits_for: Vec::new() };
+            }
+            Phase::Stopping(stopping) => {
+                let signals = stopping.ladder.climb(now.mono_ms);
+                let shim = stopping.life.shim.clone();
+                if stopping.ladder.has_killed() {
+                    self.reason = Some("it did not end by itself and is being killed".to_owned());
+                }
+                self.send(&shim, signals, out);
+            }
+            Phase::Running(_) => self.tick_running(now, out),
+            Phase::Stopped | Phase::Queued { .. } | Phase::Spawning | Phase::Waiting { .. } | Phase::Failed => {}
+        }
+    }
+
+    fn tick_running(&mut self, now: Moment, out: &mut Vec<Effect>) {
+        let timeout = self.plan.settings.ready_timeout;
+        let Phase::Running(running) = &mut self.phase else { return };
+        let is_due = |at: Option<u64>| at.is_some_and(|at| at <= now.mono_ms);
+        if is_due(running.slow_ms) {
+            running.slow_ms = None;
+            let what = if running.serving.is_some() { "listens, but is not ready" } else { "nothing listens" };
+            self.reason = Some(format!("{what} after {}", humantime::format_duration(timeout)));
+        }
+        if let Stage::Lost { since_ms } = running.stage
+            && since_ms + FORGIVEN_MS <= now.mono_ms
+        {
+            running.stage = Stage::NotServing;
+            self.reason = Some("alive, but its listener is gone".to_owned());
+        }
+        if is_due(running.probe_ms) {
+            running.probe_ms = None;
+            self.probe(out);
+        }
+    }
+
+    // ---- steps
+
+    fn begin_anew(&mut self) {
+        self.backoff.forget();
+        self.restarts = 0;
+        self.reason = None;
+        self.phase = Phase::Queued { waits_for: Vec::new() };
+    }
+
+    fn run(&mut self, life: Life, now: Moment, out: &mut Vec<Effect>) {
+        let settings = &self.plan.settings;
+        let probe_ms = matches!(settings.ready, Ready::Log(_)).then_some(now.mono_ms);
+        let slow_ms = Some(now.mono_ms.saturating_add(millis(settings.ready_timeout)));
+        self.phase = Phase::Running(Running {
+            life,
+            serving: None,
+            stage: Stage::Starting,
+            probe_ms,
+            health_failures: 0,
+            slow_ms,
+        });
+        self.watch(Attention::Close, out);
+    }
+
+    fn listens(&mut self, now: Moment, out: &mut Vec<Effect>) {
+        match &self.plan.settings.ready {
+            Ready::Listen => self.become_ready(now, out),
+            Ready::Http(_) => {
+                if let Phase::Running(running) = &mut self.phase
+                    && running.probe_ms.is_none()
+                {
+                    running.probe_ms = Some(now.mono_ms);
+                }
+            }
+            Ready::File => out.push(Effect::CheckFile { id: self.id.clone() }),
+            Ready::Log(_) => {}
+        }
+    }
+
+    fn become_ready(&mut self, now: Moment, out: &mut Vec<Effect>) {
+        let has_health = self.plan.settings.health.is_some();
+        let Phase::Running(running) = &mut self.phase else { return };
+        running.stage = Stage::Ready;
+        running.life.was_ready = true;
+        running.slow_ms = None;
+        running.probe_ms = has_health.then(|| now.mono_ms + HEALTH_PROBE_MS);
+        self.reason = None;
+        if let Some(socket) = running.serving.clone() {
+            out.push(Effect::WriteFile { id: self.id.clone(), socket });
+        }
+        self.watch(Attention::Calm, out);
+    }
+
+    fn begin_stop(&mut self, then: Then, now: Moment, out: &mut Vec<Effect>) {
+        let Phase::Running(running) = std::mem::replace(&mut self.phase, Phase::Stopped) else { return };
+        let settings = &self.plan.settings;
+        let timeout_ms = match then {
+            Then::Die(_) => SWEEP_MS.min(millis(settings.stop_timeout)),
+            Then::Rest | Then::Start => millis(settings.stop_timeout),
+        };
+        let mut ladder = Ladder::begin(now.mono_ms, settings.stop_signal, timeout_ms);
+        let signals = ladder.climb(now.mono_ms);
+        let shim = running.life.shim.clone();
+        self.reason = None;
+        self.phase = Phase::Stopping(Stopping { life: running.life, ladder, then });
+        out.push(Effect::WithdrawFile { id: self.id.clone() });
+        self.send(&shim, signals, out);
+    }
+
+    fn died(&mut self, exit: Exit, was_ready: bool, now: Moment, out: &mut Vec<Effect>) {
+        out.push(Effect::CheckFile { id: self.id.clone() });
+        let ready = if was_ready { "" } else { " before it was ready" };
+        let reason = format!("ended with {exit}{ready}");
+        let is_success = exit.is_success();
+        let is_missing = exit.code == Some(127);
+        self.last_exit = exit;
+        self.reason = Some(reason);
+        if !self.is_wanted {
+            self.phase = Phase::Stopped;
+            return;
+        }
+        self.phase = match self.plan.settings.restart {
+            Restart::OnFailure | Restart::Never if is_success && was_ready => self.rest(out),
+            Restart::OnFailure if is_success => Phase::Failed,
+            Restart::Never => Phase::Failed,
+            Restart::Always | Restart::OnFailure if is_missing => {
+                self.reason = Some("ended with exit code 127: a command in it was not found".to_owned());
+                Phase::Failed
+            }
+            Restart::Always | Restart::OnFailure => match self.backoff.count(now.mono_ms, was_ready) {
+                Next::After(0) => {
+                    self.restarts += 1;
+                    Phase::Queued { waits_for: Vec::new() }
+                }
+                Next::After(delay) => Phase::Waiting { until_ms: now.mono_ms + delay },
+                Next::GiveUp => Phase::Failed,
+            },
+        };
+        if self.phase == Phase::Failed {
+            out.push(Effect::MarkDown { id: self.id.clone() });
+        }
+    }
+
+    fn rest(&mut self, out: &mut Vec<Effect>) -> Phase {
+        self.is_wanted = false;
+        out.push(Effect::MarkDown { id: self.id.clone() });
+        Phase::Stopped
+    }
+
+    fn probe(&self, out: &mut Vec<Effect>) {
+        let Phase::Running(running) = &self.phase else { return };
+        let at = running.serving.as_ref().and_then(|s| Some((connect_host(s.address)?, s.port)));
+        let settings = &self.plan.settings;
+        let probe = match (running.stage, &settings.ready, &settings.health, at) {
+            (Stage::Starting, Ready::Log(pattern), _, _) => Probe::Log(pattern.clone()),
+            (Stage::Starting, Ready::Http(path), _, Some((address, port))) => {
+                Probe::Ready { address, port, path: path.clone() }
+            }
+            (Stage::Ready | Stage::Unhealthy, _, Some(health), Some((address, port))) => {
+                Probe::Health { address, port, path: health.path.clone() }
+            }
+            _ => return,
+        };
+        out.push(Effect::Probe { id: self.id.clone(), generation: self.generation, probe });
+    }
+
+    fn watch(&self, attention: Attention, out: &mut Vec<Effect>) {
+        if let Phase::Running(running) = &self.phase {
+            out.push(Effect::Watch {
+                id: self.id.clone(),
+                generation: self.generation,
+                shim: running.life.shim.clone(),
+                asked_port: running.life.asked_port,
+                attention,
+            });
+        }
+    }
+
+    fn end_watch(&self, out: &mut Vec<Effect>) {
+        out.push(Effect::Unwatch { id: self.id.clone() });
+        out.push(Effect::CheckFile { id: self.id.clone() });
+    }
+
+    fn send(&self, shim: &Instance, signals: Vec<crate::model::Signal>, out: &mut Vec<Effect>) {
+        let effect = |signal| Effect::Signal { id: self.id.clone(), shim: shim.clone(), signal };
+        out.extend(signals.into_iter().map(effect));
+    }
+
+    // ---- what everybody sees
+
+    /// The live port file of a server that somebody else started.
+    pub(super) fn external(&self) -> Option<&Found> {
+        let is_idle = matches!(self.phase, Phase::Stopped | Phase::Failed | Phase::Waiting { .. });
+        self.file.as_ref().filter(|file| is_idle && file.verdict == Verdict::Live)
+    }
+
+    /// True when nothing of it runs or is about to.
+    pub(super) fn is_idle(&self) -> bool {
+        matches!(self.phase, Phase::Stopped | Phase::Failed)
+    }
+
+    /// True when what depends on it may start.
+    pub(super) fn is_ready(&self) -> bool {
+        self.state() == State::Ready
+    }
+
+    /// True when it ended and will not be started again.
+    pub(super) fn has_failed(&self) -> bool {
+        self.phase == Phase::Failed && self.external().is_none()
+    }
+
+    pub(super) fn reason(&self) -> Option<&str> {
+        self.reason.as_deref()
+    }
+
+    fn state(&self) -> State {
+        match &self.phase {
+            Phase::Queued { .. } | Phase::Spawning => State::Starting,
+            Phase::Running(running) => match running.stage {
+                Stage::Starting => State::Starting,
+                Stage::Ready | Stage::Lost { .. } => State::Ready,
+                Stage::NotServing => State::NotServing,
+                Stage::Unhealthy => State::Unhealthy,
+            },
+            Phase::Stopping(_) => State::Stopping,
+            Phase::Stopped | Phase::Waiting { .. } | Phase::Failed => match &self.file {
+                Some(Found { verdict: Verdict::Live, .. }) => State::Ready,
+                Some(Found { verdict: Verdict::Unsure(_), .. }) => State::NotServing,
+                _ => match &self.phase {
+                    Phase::Waiting { .. } => State::Waiting,
+                    Phase::Failed => State::Failed,
+                    _ => State::Stopped,
+                },
+            },
+        }
+    }
+
+    /// Notes since when it is in its state; called after every event.
+    pub(super) fn stamp(&mut self, now: Moment) {
+        let state = self.state();
+        if state != self.shown || (self.since.is_none() && state != State::Stopped) {
+            self.shown = state;
+            let written = self.external().and_then(|file| file.written_at);
+            self.since = Some(written.unwrap_or(now.wall));
+        }
+    }
+
+    /// The server as everybody sees it.
+    pub(super) fn status(&self, now: Moment) -> Status {
+        let settings = &self.plan.settings;
+        let (origin, pid, at) = self.whereabouts();
+        let host = at.and_then(|(address, _)| connect_host(address));
+        let port = at.map(|(_, port)| port);
+        let url = host.zip(port).map(|(host, port)| loopback_url(host, port, "/"));
+        let next_try = match &self.phase {
+            Phase::Waiting { until_ms } => Some(Timestamp(now.wall.0 + until_ms.saturating_sub(now.mono_ms))),
+            _ => None,
+        };
+        Status {
+            repo: self.id.repo.clone(),
+            root: self.root.clone(),
+            server: self.id.server.clone(),
+            default: settings.default,
+            state: self.state(),
+            origin,
+            pid,
+            host: host.map(|host| host.to_string()),
+            port,
+            url,
+            since: self.since,
+            verdict: self.file.as_ref().map(|file| file.verdict.word().to_owned()),
+            reason: self.explain(),
+            exit: self.last_exit.clone(),
+            restarts: self.restarts,
+            next_try,
+            command: settings.command.as_ref().map(ToString::to_string),
+            trusted: self.plan.trusted,
+            port_file: self.plan.port_file.clone(),
+            log: settings.command.as_ref().map(|_| self.plan.log.clone()),
+        }
+    }
+
+    fn whereabouts(&self) -> (Option<Origin>, Option<u32>, Option<(std::net::IpAddr, u16)>) {
+        match &self.phase {
+            Phase::Running(running) => {
+                let pid = running.serving.as_ref().map_or(running.life.shim.pid, |socket| socket.owner.pid);
+                let at = running.serving.as_ref().map(|socket| (socket.address, socket.port));
+                (Some(running.life.origin), Some(pid), at)
+            }
+            Phase::Stopping(stopping) => (Some(stopping.life.origin), Some(stopping.life.shim.pid), None),
+            Phase::Queued { .. } | Phase::Spawning => (None, None, None),
+            Phase::Stopped | Phase::Waiting { .. } | Phase::Failed => match &self.file {
+                Some(Found { verdict: Verdict::Live | Verdict::Unsure(_), pid, at, .. }) if *pid != 0 => {
+                    (Some(Origin::External), Some(*pid), *at)
+                }
+                _ => (None, None, None),
+            },
+        }
+    }
+
+    fn explain(&self) -> Option<String> {
+        if let Some(file) = &self.file
+            && self.whereabouts().0 == Some(Origin::External)
+        {
+            return file.verdict.reason();
+        }
+        match &self.phase {
+            Phase::Queued { waits_for } if !waits_for.is_empty() => Some(format!("waits for {}", waits_for.join(", "))),
+            Phase::Running(Running { stage: Stage::Starting, serving: None, .. }) => {
+                self.reason.clone().or_else(|| Some("not listening yet".to_owned()))
+            }
+            _ => self.reason.clone().or_else(|| self.file.as_ref().and_then(|file| file.verdict.reason())),
+        }
+    }
+}
+
+fn millis(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX / 4)
+}

@@ -1,0 +1,1 @@
+//! Tables and random schedules for the fleet.

@@ -1,0 +1,219 @@
+//! The state of all servers as it can be told without a daemon: from records, trees and port files.
+
+use std::path::Path;
+use std::time::Instant;
+
+use super::repo::plans_of;
+use super::{Sighting, Spot, Store};
+use crate::api::{Ended, Record};
+use crate::model::{Exit, Instance, Moment, ServerId, Status, Timestamp};
+use crate::os::files::{self, FileError};
+use crate::os::process::Process;
+use crate::os::sockets::{self, Listening};
+use crate::os::{process, tree};
+use crate::paths::ServerPlace;
+use crate::settings::Repo;
+use crate::supervisor::{Adoption, Event, Fleet, Found, Sight, Socket};
+
+/// What a server's folder tells of its last life.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LastRun {
+    /// Its shim lives.
+    Alive(Adoption),
+    /// It has ended; how, as far as is known.
+    Ended {
+        /// Which life.
+        generation: u64,
+        /// How its leader ended.
+        exit: Exit,
+        /// True when it was meant to.
+        down: bool,
+        /// Restarts up to then.
+        restarts: u32,
+        /// True when the record is of an earlier boot, whose end nobody saw.
+        earlier_boot: bool,
+        /// The shim, when it is gone without a word about its tree.
+        lost_shim: Option<Instance>,
+    },
+}
+
+const MAX_BYTES: u64 = 1 << 20;
+
+/// Every server of every registered repo, and what is wrong with repos and files, one sentence each.
+pub fn look(store: &Store) -> (Vec<Status>, Vec<String>) {
+    let registry = store.registry();
+    let (statuses, mut warnings) = look_at(store, &registry.value.repos);
+    warnings.splice(0..0, registry.warning);
+    (statuses, warnings)
+}
+
+/// The servers of some repos; as [`look`].
+pub fn look_at(store: &Store, repos: &[Repo]) -> (Vec<Status>, Vec<String>) {
+    let begun = Instant::now();
+    let trust = store.trust();
+    let mut warnings: Vec<String> = trust.warning.into_iter().collect();
+    let listening = sockets::listening().unwrap_or_default();
+    let mut fleet = Fleet::new();
+    for repo in repos {
+        let (plans, problem) = match plans_of(repo, &trust.value, store.places()) {
+            Ok(plans) => (plans, None),
+            Err(problem) => {
+                warnings.push(format!("{}: {problem}", repo.name));
+                continue;
+            }
+        };
+        let facts: Vec<(ServerId, bool)> =
+            plans.iter().map(|p| (ServerId::new(&repo.name, &p.settings.name), p.settings.default)).collect();
+        let (name, root) = (repo.name.clone(), repo.root.clone());
+        let mut tell = |event| drop(fleet.handle(event, moment(begun)));
+        tell(Event::Configured { repo: name, root, plans, problem });
+        for (id, is_default) in facts {
+            let events = events_of(&id, &repo.root, is_default, &store.places().server(&id), &listening);
+            events.into_iter().for_each(&mut tell);
+        }
+    }
+    (fleet.statuses().cloned().collect(), warnings)
+}
+
+fn moment(begun: Instant) -> Moment {
+    Moment { mono_ms: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX), wall: Timestamp::now() }
+}
+
+/// What an observer of this server would have told the supervisor.
+fn events_of(
+    id: &ServerId,
+    root: &Path,
+    is_default: bool,
+    place: &ServerPlace,
+    listening: &[Listening],
+) -> Vec<Event> {
+    let mut events = Vec::new();
+    match run_record(place) {
+        Some(LastRun::Alive(adoption)) => {
+            let (generation, shim, asked) = (adoption.generation, adoption.shim.clone(), adoption.asked_port);
+            events.push(Event::Adopted { id: id.clone(), adoption });
+            let sight = sight_of(&shim, asked, listening, &place.log());
+            events.push(Event::Seen { id: id.clone(), generation, sight });
+        }
+        Some(LastRun::Ended { generation, exit, restarts, earlier_boot: false, .. }) => {
+            // Nobody is here who would start it again: it is down, whatever it was meant to be.
+            events.push(Event::EndedUnseen { id: id.clone(), generation, exit, down: true, restarts });
+        }
+        _ => {}
+    }
+    let found = Spot::of_server(root, &id.server, is_default).inspect().map(Found::from);
+    events.push(Event::FileFound { id: id.clone(), found });
+    events
+}
+
+impl From<Sighting> for Found {
+    fn from(seen: Sighting) -> Self {
+        let record = seen.claim.as_ref().map(|claim| &claim.record);
+        Self {
+            pid: seen.holder.as_ref().map(|h| h.owner.pid).or(record.map(|r| r.pid)).unwrap_or(0),
+            at: seen.at(),
+            is_ours: record.is_some_and(crate::portfile::PortFile::is_ours),
+            written_at: seen.claim.as_ref().map(|claim| claim.stamp.modified()),
+            verdict: seen.verdict,
+        }
+    }
+}
+
+/// Reads what the shims of a server left behind; `None` when it never ran.
+pub fn run_record(place: &ServerPlace) -> Option<LastRun> {
+    let record: Record = read_json(&place.record())?;
+    let ended: Option<Ended> = read_json(&place.exit()).filter(|ended: &Ended| ended.generation == record.generation);
+    let down = place.down_mark().exists();
+    let Record { generation, restarts, shim, asked_port, started_at, .. } = record;
+    let is_alive = matches!(Process::hold_instance(&shim), Ok(Some(_)));
+    let gone = ended.as_ref().is_some_and(|ended| ended.tree_gone);
+    let leader = ended.map(|ended| ended.leader);
+    if is_alive && !gone {
+        return Some(LastRun::Alive(Adoption { generation, shim, asked_port, restarts, down, started_at, leader }));
+    }
+    let earlier_boot = shim.boot_id != process::boot_id();
+    let lost_shim = (!gone && !earlier_boot).then_some(shim);
+    Some(LastRun::Ended { generation, exit: leader.unwrap_or_default(), down, restarts, earlier_boot, lost_shim })
+}
+
+fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Option<T> {
+    let (bytes, _) = files::read_small(path, MAX_BYTES).ok()?;
+    serde_json::from_slice(&bytes).ok()
+}
+
+/// Which of `listening` the tree below `shim` holds, each with its topmost owner; empty when the shim has ended.
+pub fn sight_of(shim: &Instance, asked_port: u16, listening: &[Listening], log: &Path) -> Sight {
+    if !matches!(Process::hold_instance(shim), Ok(Some(_))) {
+        return Sight::default();
+    }
+    let pids = tree::descendants(shim.pid);
+    let held = sockets::owned_by(&pids, listening);
+    let socket = |(socket, pid): (Listening, u32)| {
+        let owner = Process::hold(pid).ok()??.instance().clone();
+        Some(Socket { address: socket.address, port: socket.port, id: socket.id, owner })
+    };
+    let sockets: Vec<Socket> = held.sockets.into_iter().filter_map(socket).collect();
+    let is_plain = sockets.is_empty() || sockets.iter().any(|s| s.port == asked_port) || sockets.len() == 1;
+    let hints = if is_plain { Vec::new() } else { ports_named_in(&head_of(log)) };
+    Sight { sockets, hints }
+}
+
+/// The beginning of a log that is still growing.
+fn head_of(path: &Path) -> String {
+    use std::io::Read;
+    let mut head = Vec::new();
+    let read = std::fs::File::open(path).and_then(|file| file.take(64 * 1024).read_to_end(&mut head));
+    match read {
+        Ok(_) => String::from_utf8_lossy(&head).into_owned(),
+        Err(_) => String::new(),
+    }
+}
+
+/// The ports of the URLs in a text, first named first; colours between the parts of a URL are passed over.
+fn ports_named_in(text: &str) -> Vec<u16> {
+    let plain = without_colours(text);
+    let urls = plain.split("://").skip(1);
+    let port = |rest: &str| {
+        let authority = rest.split(|c: char| c == '/' || c.is_whitespace()).next()?;
+        let digits = authority.rsplit(':').next()?;
+        let digits: String = digits.chars().take_while(char::is_ascii_digit).collect();
+        digits.parse().ok()
+    };
+    urls.filter_map(port).collect()
+}
+
+/// Takes ANSI escape sequences (`ESC [ … letter`) out.
+pub(crate) fn without_colours(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    let mut chars = text.chars();
+    while let Some(c) = chars.next() {
+        if c != '\u{1b}' {
+            plain.push(c);
+        } else if chars.next() == Some('[') {
+            for c in chars.by_ref() {
+                if c.is_ascii_alphabetic() || c == '~' {
+                    break;
+                }
+            }
+        }
+    }
+    plain
+}
+
+impl From<FileError> for crate::api::Failure {
+    fn from(error: FileError) -> Self {
+        Self::new(crate::api::Kind::Failed, error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_url_of_an_output_names_the_port() {
+        let text = "api up\n  \u{1b}[32m➜\u{1b}[39m  Local: \u{1b}[36mhttp://localhost:\u{1b}[1m5173\u{1b}[22m/\u{1b}[39m\nhttp://[::1]:80/x";
+        assert_eq!(ports_named_in(text), [5173, 80]);
+        assert!(ports_named_in("see http://example.org/ and x://").is_empty());
+    }
+}

@@ -1,0 +1,27 @@
+//! One look at things as they are, with no daemon: port files and their truth, and what is registered.
+
+mod discover;
+mod file;
+#[cfg(feature = "cli")]
+mod look;
+mod publish;
+#[cfg(feature = "cli")]
+mod repo;
+mod sight;
+#[cfg(feature = "cli")]
+mod store;
+
+pub use discover::{discover, top_of};
+pub use file::{Claim, Sighting, Spot, Torn, WriteError};
+#[cfg(feature = "cli")]
+pub use look::{LastRun, look, look_at, run_record, sight_of};
+#[cfg(feature = "cli")]
+pub(crate) use look::without_colours;
+pub use publish::{Publication, publish};
+#[cfg(feature = "cli")]
+pub(crate) use repo::check_trust;
+#[cfg(feature = "cli")]
+pub use repo::{Untrusted, approval_in, manifest_of, plans_of};
+pub use sight::evidence_of;
+#[cfg(feature = "cli")]
+pub use store::{Read, Store, StoreError, places};
