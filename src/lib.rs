@@ -14,8 +14,16 @@ pub use survey::{Publication, Sighting, Spot, discover, publish};
 #[cfg(feature = "cli")]
 pub mod api;
 #[cfg(feature = "cli")]
+pub mod cli;
+#[cfg(feature = "cli")]
+pub mod client;
+#[cfg(feature = "cli")]
+pub mod daemon;
+#[cfg(feature = "cli")]
 pub mod settings;
 #[cfg(feature = "cli")]
 pub mod shim;
 #[cfg(feature = "cli")]
 pub mod supervisor;
+#[cfg(feature = "cli")]
+pub mod view;

@@ -54,6 +54,9 @@ pub struct Record {
     pub command: String,
     /// When the shim began.
     pub started_at: Timestamp,
+    /// Where in `output.log` this life's output begins, unless the log was rotated since.
+    #[serde(default)]
+    pub log_start: u64,
     /// The shim's version.
     pub writer: String,
 }

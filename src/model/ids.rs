@@ -42,7 +42,9 @@ impl FromStr for ServerId {
 
 /// A name that could not be used as one; carries the text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a valid name: use letters, digits, `.`, `_`, `-` and `@`, at most 64, not starting with `.` or `-`")]
+#[error(
+    "`{0}` is not a valid name: use letters, digits, `.`, `_`, `-` and `@`, at most 64, not starting with `.` or `-`"
+)]
 pub struct InvalidName(pub String);
 
 /// True for 1 to 64 characters of `[A-Za-z0-9._@-]` that start with a letter, a digit or `_`: safe as a folder name on

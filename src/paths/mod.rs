@@ -5,4 +5,3 @@ mod repo;
 
 pub use places::{Places, ServerPlace};
 pub use repo::{default_port_file, port_file_of, server_folder};
-

@@ -140,8 +140,13 @@ mod tests {
     fn check(claims_start: Option<u64>, process: ProcessEvidence, sockets: SocketEvidence, expected: &Verdict) {
         let mut record = PortFile::new(42, 8000, "127.0.0.1");
         record.instance = claims_start.map(|start| instance(start).mark());
-        let evidence =
-            Evidence { boot_id: "boot".to_owned(), pid_ns: Some(1), written_at: Some(Timestamp(10_000)), process, sockets };
+        let evidence = Evidence {
+            boot_id: "boot".to_owned(),
+            pid_ns: Some(1),
+            written_at: Some(Timestamp(10_000)),
+            process,
+            sockets,
+        };
         assert_eq!(&judge(&record, &evidence), expected, "{evidence:?}");
     }
 
@@ -194,8 +199,13 @@ mod tests {
     fn a_file_of_an_earlier_boot_is_stale_whoever_has_its_number_now() {
         let mut record = PortFile::new(42, 8000, "127.0.0.1");
         record.instance = Some(instance(7).mark());
-        let evidence =
-            Evidence { boot_id: "later".to_owned(), pid_ns: Some(1), written_at: None, process: alive(7), sockets: tree() };
+        let evidence = Evidence {
+            boot_id: "later".to_owned(),
+            pid_ns: Some(1),
+            written_at: None,
+            process: alive(7),
+            sockets: tree(),
+        };
         assert_eq!(judge(&record, &evidence), Verdict::Stale(Stale::EarlierBoot));
     }
 }

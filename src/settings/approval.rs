@@ -59,7 +59,8 @@ fn hex_hash(bytes: &[u8]) -> String {
 /// The package scripts that a command line runs: `npm run dev`, `npm start`, `yarn dev`, `pnpm dev`, `bun run dev`,
 /// `node --run dev`.
 fn scripts_named_in(line: &str) -> Vec<&str> {
-    let separators = |c: char| c.is_whitespace() || matches!(c, '&' | '|' | ';' | '(' | ')' | '"' | '\'' | ',' | '[' | ']');
+    let separators =
+        |c: char| c.is_whitespace() || matches!(c, '&' | '|' | ';' | '(' | ')' | '"' | '\'' | ',' | '[' | ']');
     let words: Vec<&str> = line.split(separators).filter(|word| !word.is_empty()).collect();
     let mut found = Vec::new();
     for (i, word) in words.iter().enumerate() {

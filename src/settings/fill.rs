@@ -50,9 +50,7 @@ fn value_of(word: &str, placeholders: &Placeholders) -> Result<Option<String>, U
         "host" => Some(placeholders.host.clone()),
         "port_file" => Some(placeholders.port_file.clone()),
         _ => match word.strip_prefix("url:") {
-            Some(name) => {
-                Some(placeholders.urls.get(name).cloned().ok_or_else(|| UnknownUrl(name.to_owned()))?)
-            }
+            Some(name) => Some(placeholders.urls.get(name).cloned().ok_or_else(|| UnknownUrl(name.to_owned()))?),
             None => None,
         },
     })

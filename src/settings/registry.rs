@@ -146,7 +146,8 @@ mod tests {
 
     #[test]
     fn one_bad_entry_does_not_hide_the_others() {
-        let text = "[[repos]]\nname='../x'\nroot='/a'\n[[repos]]\nname='ok'\nroot='/b'\n[[repos]]\nname='ok'\nroot='/c'";
+        let text =
+            "[[repos]]\nname='../x'\nroot='/a'\n[[repos]]\nname='ok'\nroot='/b'\n[[repos]]\nname='ok'\nroot='/c'";
         let registry = Registry::parse(text).unwrap();
         assert_eq!(registry.repos.len(), 1);
         assert!(Registry::parse("[[repos").is_err());

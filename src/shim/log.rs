@@ -56,6 +56,10 @@ impl Log {
         }
     }
 
+    pub(super) fn size(&self) -> u64 {
+        self.size
+    }
+
     pub(super) fn lost_bytes(&self) -> u64 {
         self.lost
     }

@@ -7,7 +7,6 @@
 mod log;
 
 use std::io::{self, Read, Write};
-use std::path::Path;
 use std::process::{Child, Command, ExitCode, Stdio};
 
 use crate::api::{Ended, Order, PROGRAM_VERSION, Record};
@@ -54,9 +53,10 @@ fn run() -> io::Result<()> {
         answer(BUSY);
         return Ok(());
     };
-    let notes = Notes { folder, order: &order };
+    let log = Log::open(&order.place, order.log_bytes)?;
+    let notes = Notes { folder, order: &order, started_at: Timestamp::now(), log_start: log.size() };
     notes.begin()?;
-    Tree::start(&order, &notes, children)?.tend(&notes)
+    Tree::start(&order, &notes, children, log)?.tend(&notes)
 }
 
 fn answer(line: &str) {
@@ -69,6 +69,8 @@ fn answer(line: &str) {
 struct Notes<'a> {
     folder: Folder,
     order: &'a Order,
+    started_at: Timestamp,
+    log_start: u64,
 }
 
 impl Notes<'_> {
@@ -89,15 +91,15 @@ impl Notes<'_> {
             leader,
             asked_port: self.order.asked_port,
             command: self.order.command.clone(),
-            started_at: Timestamp::now(),
+            started_at: self.started_at,
+            log_start: self.log_start,
             writer: format!("pierhead/{PROGRAM_VERSION}"),
         };
         self.write("record.json", &serde_json::to_vec(&record)?)
     }
 
     fn ended(&self, leader: &Exit, tree_gone: bool, error: Option<String>, lost_bytes: u64) -> io::Result<()> {
-        let ended =
-            Ended { generation: self.order.generation, leader: leader.clone(), tree_gone, error, lost_bytes };
+        let ended = Ended { generation: self.order.generation, leader: leader.clone(), tree_gone, error, lost_bytes };
         self.write("exit.json", &serde_json::to_vec(&ended)?)
     }
 
@@ -122,8 +124,7 @@ struct Tree {
 }
 
 impl Tree {
-    fn start(order: &Order, notes: &Notes<'_>, children: ChildWatch) -> io::Result<Self> {
-        let log = Log::open(Path::new(&order.place), order.log_bytes)?;
+    fn start(order: &Order, notes: &Notes<'_>, children: ChildWatch, log: Log) -> io::Result<Self> {
         let (output, writer) = io::pipe()?;
         limits::set_open_files(order.open_files);
         let spawned = command(order, writer).and_then(|mut command| command.spawn());

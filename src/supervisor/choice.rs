@@ -17,7 +17,13 @@ mod tests {
     use super::*;
     use crate::model::Instance;
 
-    fn check(listening: &[(&str, u16)], hints: &[u16], asked: u16, current: Option<u16>, expected: Option<(&str, u16)>) {
+    fn check(
+        listening: &[(&str, u16)],
+        hints: &[u16],
+        asked: u16,
+        current: Option<u16>,
+        expected: Option<(&str, u16)>,
+    ) {
         let owner = Instance { pid: 2, start: 1, boot_id: String::new(), pidfd_inode: None, pid_ns: None };
         let socket = |(address, port): &(&str, u16)| Socket {
             address: address.parse().unwrap(),

@@ -223,8 +223,9 @@ impl Server {
     }
 
     pub(super) fn adopted(&mut self, adoption: Adoption, now: Moment, out: &mut Vec<Effect>) {
-        let is_free = !matches!(self.phase, Phase::Running(_) | Phase::Stopping(_));
-        if !is_free || adoption.generation < self.generation {
+        let is_ours = self.phase == Phase::Spawning && adoption.generation == self.generation;
+        let is_running = matches!(self.phase, Phase::Running(_) | Phase::Stopping(_));
+        if is_ours || is_running || adoption.generation < self.generation {
             return;
         }
         // Of two shims only one has the server's lock; while ours is being spawned, the one that reports has it.
@@ -335,13 +336,7 @@ impl Server {
         }
     }
 
-    pub(super) fn probed(
-        &mut self,
-        generation: u64,
-        outcome: Result<(), String>,
-        now: Moment,
-        out: &mut Vec<Effect>,
-    ) {
+    pub(super) fn probed(&mut self, generation: u64, outcome: Result<(), String>, now: Moment, out: &mut Vec<Effect>) {
         let Phase::Running(running) = &mut self.phase else { return };
         if generation != self.generation {
             return;
@@ -349,7 +344,8 @@ impl Server {
         match (running.stage, outcome) {
             (Stage::Starting, Ok(())) => self.become_ready(now, out),
             (Stage::Starting, Err(why)) => {
-                let pause = if matches!(self.plan.settings.ready, Ready::Log(_)) { LOG_PROBE_MS } else { READY_PROBE_MS };
+                let pause =
+                    if matches!(self.plan.settings.ready, Ready::Log(_)) { LOG_PROBE_MS } else { READY_PROBE_MS };
                 running.probe_ms = Some(now.mono_ms + pause);
                 self.reason = Some(why);
             }
@@ -380,8 +376,11 @@ impl Server {
             (Stage::Starting, Some(_)) if is_live && is_own && self.plan.settings.ready == Ready::File => {
                 self.become_ready(now, out);
             }
-            // It was removed, or it names another process or port than the one that serves.
-            (Stage::Ready | Stage::Unhealthy, Some(socket)) if !is_live => {
+            // It was removed, or somebody wrote one that names another process and is not true. One that names the
+            // owner is as it was written: if it is not live, the next look at the sockets will say why.
+            (Stage::Ready | Stage::Unhealthy, Some(socket))
+                if !is_live && self.file.as_ref().is_none_or(|file| file.pid != socket.owner.pid) =>
+            {
                 out.push(Effect::WriteFile { id: self.id.clone(), socket: socket.clone() });
             }
             _ => {}

@@ -1,5 +1,6 @@
 //! The state of all servers as it can be told without a daemon: from records, trees and port files.
 
+use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 use std::time::Instant;
 
@@ -80,19 +81,13 @@ fn moment(begun: Instant) -> Moment {
 }
 
 /// What an observer of this server would have told the supervisor.
-fn events_of(
-    id: &ServerId,
-    root: &Path,
-    is_default: bool,
-    place: &ServerPlace,
-    listening: &[Listening],
-) -> Vec<Event> {
+fn events_of(id: &ServerId, root: &Path, is_default: bool, place: &ServerPlace, listening: &[Listening]) -> Vec<Event> {
     let mut events = Vec::new();
     match run_record(place) {
         Some(LastRun::Alive(adoption)) => {
             let (generation, shim, asked) = (adoption.generation, adoption.shim.clone(), adoption.asked_port);
             events.push(Event::Adopted { id: id.clone(), adoption });
-            let sight = sight_of(&shim, asked, listening, &place.log());
+            let sight = sight_of(&shim, asked, listening, place);
             events.push(Event::Seen { id: id.clone(), generation, sight });
         }
         Some(LastRun::Ended { generation, exit, restarts, earlier_boot: false, .. }) => {
@@ -142,7 +137,7 @@ fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Option<T> {
 }
 
 /// Which of `listening` the tree below `shim` holds, each with its topmost owner; empty when the shim has ended.
-pub fn sight_of(shim: &Instance, asked_port: u16, listening: &[Listening], log: &Path) -> Sight {
+pub fn sight_of(shim: &Instance, asked_port: u16, listening: &[Listening], place: &ServerPlace) -> Sight {
     if !matches!(Process::hold_instance(shim), Ok(Some(_))) {
         return Sight::default();
     }
@@ -154,19 +149,23 @@ pub fn sight_of(shim: &Instance, asked_port: u16, listening: &[Listening], log: 
     };
     let sockets: Vec<Socket> = held.sockets.into_iter().filter_map(socket).collect();
     let is_plain = sockets.is_empty() || sockets.iter().any(|s| s.port == asked_port) || sockets.len() == 1;
-    let hints = if is_plain { Vec::new() } else { ports_named_in(&head_of(log)) };
+    let hints = if is_plain { Vec::new() } else { ports_named_in(&output_of_run(place)) };
     Sight { sockets, hints }
 }
 
-/// The beginning of a log that is still growing.
-fn head_of(path: &Path) -> String {
-    use std::io::Read;
-    let mut head = Vec::new();
-    let read = std::fs::File::open(path).and_then(|file| file.take(64 * 1024).read_to_end(&mut head));
-    match read {
-        Ok(_) => String::from_utf8_lossy(&head).into_owned(),
-        Err(_) => String::new(),
-    }
+/// What the server's present life has said so far, at most a megabyte from its beginning.
+pub fn output_of_run(place: &ServerPlace) -> String {
+    let start = read_json::<Record>(&place.record()).map_or(0, |record| record.log_start);
+    let read = || -> std::io::Result<Vec<u8>> {
+        let mut file = std::fs::File::open(place.log())?;
+        // A log that is shorter than it was has been rotated: all of it is of this life.
+        let from = if file.metadata()?.len() < start { 0 } else { start };
+        file.seek(SeekFrom::Start(from))?;
+        let mut bytes = Vec::new();
+        file.take(MAX_BYTES).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    String::from_utf8_lossy(&read().unwrap_or_default()).into_owned()
 }
 
 /// The ports of the URLs in a text, first named first; colours between the parts of a URL are passed over.

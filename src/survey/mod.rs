@@ -14,9 +14,9 @@ mod store;
 pub use discover::{discover, top_of};
 pub use file::{Claim, Sighting, Spot, Torn, WriteError};
 #[cfg(feature = "cli")]
-pub use look::{LastRun, look, look_at, run_record, sight_of};
-#[cfg(feature = "cli")]
 pub(crate) use look::without_colours;
+#[cfg(feature = "cli")]
+pub use look::{LastRun, look, look_at, output_of_run, run_record, sight_of};
 pub use publish::{Publication, publish};
 #[cfg(feature = "cli")]
 pub(crate) use repo::check_trust;

@@ -19,13 +19,7 @@ pub fn evidence_of(record: &PortFile, written_at: Option<Timestamp>) -> Evidence
         Ok(Life::Zombie) => (ProcessEvidence::Zombie, SocketEvidence::Nobody),
         Err(error) => (ProcessEvidence::Unknown(error.to_string()), SocketEvidence::Nobody),
     };
-    Evidence {
-        boot_id: process::boot_id().to_owned(),
-        pid_ns: process::pid_namespace(),
-        written_at,
-        process,
-        sockets,
-    }
+    Evidence { boot_id: process::boot_id().to_owned(), pid_ns: process::pid_namespace(), written_at, process, sockets }
 }
 
 fn alive(instance: Instance, sockets: &SocketEvidence, record: &PortFile) -> ProcessEvidence {

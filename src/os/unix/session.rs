@@ -14,6 +14,15 @@ use crate::model::{Exit, Timestamp};
 /// The reading end of a pipe.
 pub type Pipe = OwnedFd;
 
+/// Lets what `command` starts, a daemon, outlive this process's terminal: on Unix by [`begin`], which it calls itself.
+pub fn detach(_command: &mut std::process::Command) {}
+
+/// Prepares `command`, a shim, to stand alone: outside of any repo's folder, which it would keep from being unmounted.
+/// On Windows it gets a console of its own.
+pub fn with_own_console(command: &mut std::process::Command) {
+    command.current_dir("/");
+}
+
 /// Makes this process the leader of a session of its own, and the parent of whatever its descendants leave behind
 /// (Linux; macOS has no such thing).
 pub fn begin() -> io::Result<()> {
@@ -214,4 +223,23 @@ pub fn close_standard_streams() {
 /// Makes reading answer `WouldBlock` instead of waiting.
 pub fn set_nonblocking(pipe: &Pipe) -> io::Result<()> {
     Ok(rustix::io::ioctl_fionbio(pipe, true)?)
+}
+
+/// Leaves the terminal: what is typed there ends this process no more.
+pub fn leave_terminal() -> io::Result<()> {
+    match rustix::process::setsid() {
+        Ok(_) | Err(Errno::PERM) => Ok(()),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+/// The width of the terminal on standard error, in columns; `None` when it is none.
+pub fn terminal_width() -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(std::io::stderr()).ok()?;
+    (size.ws_col > 0).then_some(usize::from(size.ws_col))
+}
+
+/// True when this process's group has the terminal: what is typed there reaches its children as well.
+pub fn has_terminal() -> bool {
+    rustix::termios::tcgetpgrp(std::io::stdin()).is_ok_and(|group| group == rustix::process::getpgrp())
 }

@@ -1,0 +1,117 @@
+//! `autostart`: the daemon at login, by the means each desktop reads.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::args::{Autostart, AutostartVerb};
+use super::output;
+use crate::api::{Failure, Kind};
+use crate::daemon::launch::own_program;
+use crate::os::files::{self, Durability};
+
+pub(super) fn autostart(autostart: &Autostart) -> Result<(), Failure> {
+    let entry = Entry::find()?;
+    match autostart.verb.unwrap_or(AutostartVerb::Status) {
+        AutostartVerb::On => {
+            entry.write()?;
+            output::say(&format!("the daemon starts at login: `{}`", entry.path.display()));
+        }
+        AutostartVerb::Off => {
+            entry.remove()?;
+            output::say("the daemon does not start at login");
+        }
+        AutostartVerb::Status => {
+            let word = match entry.read() {
+                Reading::On => "on",
+                Reading::Off => "off",
+                Reading::Moved => "on, for a program that has moved: `pierhead autostart on` repairs it",
+            };
+            output::print(&format!("{word}\n"))?;
+        }
+    }
+    Ok(())
+}
+
+/// The file that makes the desktop start something.
+struct Entry {
+    path: PathBuf,
+    program: PathBuf,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reading {
+    On,
+    Off,
+    Moved,
+}
+
+impl Entry {
+    fn find() -> Result<Self, Failure> {
+        let dirs =
+            directories::BaseDirs::new().ok_or_else(|| Failure::new(Kind::Failed, "this user has no home folder"))?;
+        let path = if cfg!(target_os = "macos") {
+            dirs.home_dir().join("Library/LaunchAgents/pierhead.daemon.plist")
+        } else if cfg!(windows) {
+            dirs.config_dir().join(r"Microsoft\Windows\Start Menu\Programs\Startup\pierhead.cmd")
+        } else {
+            dirs.config_dir().join("autostart/pierhead.desktop")
+        };
+        Ok(Self { path, program: own_program()? })
+    }
+
+    fn write(&self) -> Result<(), Failure> {
+        Ok(files::replace(&self.path, text(&self.program).as_bytes(), Durability::Power)?)
+    }
+
+    fn remove(&self) -> Result<(), Failure> {
+        match std::fs::remove_file(&self.path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Reads it back: another program may have changed it, and desktops switch an entry off with `Hidden=true`.
+    fn read(&self) -> Reading {
+        let Ok((bytes, _)) = files::read_small(&self.path, 1 << 16) else { return Reading::Off };
+        let text = String::from_utf8_lossy(&bytes);
+        if text.lines().any(|line| line.trim().eq_ignore_ascii_case("hidden=true")) {
+            Reading::Off
+        } else if text.contains(&quoted(&self.program)) {
+            Reading::On
+        } else {
+            Reading::Moved
+        }
+    }
+}
+
+fn text(program: &Path) -> String {
+    let program = quoted(program);
+    if cfg!(target_os = "macos") {
+        format!(
+            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<plist version=\"1.0\"><dict>\n\
+             <key>Label</key><string>pierhead.daemon</string>\n<key>RunAtLoad</key><true/>\n\
+             <key>ProgramArguments</key><array><string>{program}</string><string>daemon</string>\
+             <string>start</string></array>\n</dict></plist>\n"
+        )
+    } else if cfg!(windows) {
+        format!("@start \"\" /b {program} daemon start\r\n")
+    } else {
+        format!(
+            "[Desktop Entry]\nType=Application\nName=Pierhead\nComment=Keeps dev servers findable\n\
+             Exec={program} daemon start\nTerminal=false\nNoDisplay=true\n"
+        )
+    }
+}
+
+/// As the file's format wants a path that may hold spaces.
+fn quoted(program: &Path) -> String {
+    let text = program.to_string_lossy();
+    if cfg!(target_os = "macos") {
+        text.replace('&', "&amp;").replace('<', "&lt;")
+    } else if cfg!(windows) {
+        format!("\"{text}\"")
+    } else {
+        let escaped = text.replace('\\', "\\\\\\\\").replace('"', "\\\\\"").replace('`', "\\\\`").replace('$', "\\\\$");
+        format!("\"{}\"", escaped.replace('%', "%%"))
+    }
+}

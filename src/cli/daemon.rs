@@ -1,0 +1,111 @@
+//! `daemon`, and starting one on demand.
+
+use std::process::ExitCode;
+
+use super::args::{Daemon, DaemonVerb};
+use super::output;
+use crate::api::{DaemonStatus, Failure, Kind};
+use crate::client::{Client, block_on};
+use crate::daemon::launch::own_program;
+use crate::os::files::Folder;
+use crate::os::session;
+use crate::survey::{Store, places};
+
+/// A client of a daemon that runs: started if none did.
+pub(super) fn started(store: &Store) -> Result<Client, Failure> {
+    let client = Client::new(store.places());
+    block_on(client.start(&own_program()?, &store.places().daemon_log()))?;
+    Ok(client)
+}
+
+pub(super) fn daemon(daemon: &Daemon) -> Result<ExitCode, Failure> {
+    let store = Store::new(places());
+    match daemon.verb {
+        Some(DaemonVerb::Start) => start(&store),
+        Some(DaemonVerb::Stop) => stop(&store),
+        Some(DaemonVerb::Status(json)) => status(&store, json.json),
+        Some(DaemonVerb::Run { detach }) => run(store, detach),
+        None => status(&store, false),
+    }
+}
+
+fn start(store: &Store) -> Result<ExitCode, Failure> {
+    let was_running = block_on(async { Ok(Client::new(store.places()).is_running().await) })?;
+    let client = started(store)?;
+    let daemon = block_on(client.daemon())?;
+    let what = if was_running { "runs already" } else { "started" };
+    output::say(&format!("the daemon {what} (pid {})", daemon.pid.unwrap_or(0)));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn stop(store: &Store) -> Result<ExitCode, Failure> {
+    let client = Client::new(store.places());
+    let stopped = block_on(async {
+        if !client.is_running().await {
+            return Ok(None);
+        }
+        let pid = client.daemon().await?.pid;
+        let process = pid.and_then(|pid| crate::os::process::Process::hold(pid).ok().flatten());
+        client.shutdown().await?;
+        Ok(Some(process))
+    })?;
+    match stopped {
+        None => output::say("no daemon runs"),
+        Some(process) => {
+            let has_ended = process.is_none_or(|process| process.wait_end(std::time::Duration::from_secs(10)));
+            if !has_ended {
+                return Err(Failure::new(Kind::TimedOut, "the daemon was told to end and has not yet"));
+            }
+            output::say("the daemon ended; servers live on");
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn status(store: &Store, json: bool) -> Result<ExitCode, Failure> {
+    let client = Client::new(store.places());
+    let socket = client.socket().display().to_string();
+    let status = block_on(async {
+        if client.is_running().await {
+            return client.daemon().await;
+        }
+        Ok(DaemonStatus { running: false, pid: None, version: None, api: None, socket, warnings: Vec::new() })
+    })?;
+    if json {
+        output::print_json(&status)?;
+    } else if status.running {
+        let version = status.version.as_deref().unwrap_or("unknown");
+        output::print(&format!("running, pid {}, version {version}\n", status.pid.unwrap_or(0)))?;
+        output::print(&format!("socket {}\n", status.socket))?;
+        status.warnings.iter().for_each(|warning| output::say(&format!("warning: {warning}")));
+    } else {
+        output::print("not running\n")?;
+        output::say("hint: `pierhead up` and `pierhead daemon start` start it");
+    }
+    let code = if status.running { 0 } else { Kind::NothingRunning.exit_code() };
+    Ok(ExitCode::from(code))
+}
+
+fn run(store: Store, detach: bool) -> Result<ExitCode, Failure> {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("PIERHEAD_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_ansi(false);
+    if detach {
+        session::leave_terminal()?;
+        Folder::make(&store.places().state)?;
+        let log = open_log(&store.places().daemon_log())?;
+        builder.with_writer(std::sync::Mutex::new(log)).init();
+    } else {
+        builder.with_writer(std::io::stderr).init();
+    }
+    crate::daemon::run(store, || tracing::info!("pierhead {} is ready", env!("CARGO_PKG_VERSION")))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The daemon's log, begun anew when it has grown past a megabyte.
+fn open_log(path: &std::path::Path) -> Result<std::fs::File, Failure> {
+    if std::fs::metadata(path).is_ok_and(|meta| meta.len() > 1 << 20) {
+        std::fs::rename(path, path.with_extension("log.1"))?;
+    }
+    Ok(std::fs::OpenOptions::new().append(true).create(true).open(path)?)
+}

@@ -1,0 +1,167 @@
+//! `doctor`: everything that is wrong, why it matters, and what to do about it.
+
+use std::process::ExitCode;
+
+use serde::Serialize;
+
+use super::args::Json;
+use super::output;
+use crate::api::{Failure, Kind, PROGRAM_VERSION};
+use crate::client::{Client, block_on};
+use crate::model::{State, Status, Verdict};
+use crate::settings::Repo;
+use crate::survey::{Spot, Store, check_trust, look_at, manifest_of, places};
+
+/// One thing that was looked at.
+#[derive(Debug, Serialize)]
+struct Finding {
+    /// False when something is wrong.
+    ok: bool,
+    /// What was looked at.
+    about: String,
+    /// What was found.
+    what: String,
+    /// What to do.
+    hint: Option<String>,
+}
+
+impl Finding {
+    fn good(about: impl Into<String>, what: impl Into<String>) -> Self {
+        Self { ok: true, about: about.into(), what: what.into(), hint: None }
+    }
+
+    fn bad(about: impl Into<String>, what: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { ok: false, about: about.into(), what: what.into(), hint: Some(hint.into()) }
+    }
+}
+
+pub(super) fn doctor(json: Json) -> Result<ExitCode, Failure> {
+    let store = Store::new(places());
+    let mut findings = about_daemon(&store);
+    findings.extend(about_files(&store));
+    for repo in store.registry().value.repos {
+        findings.extend(about_repo(&store, &repo));
+    }
+    let is_well = findings.iter().all(|finding| finding.ok);
+    if json.json {
+        output::print_json(&serde_json::json!({"version": 1, "ok": is_well, "findings": findings}))?;
+    } else {
+        for finding in &findings {
+            let mark = if finding.ok { "ok   " } else { "wrong" };
+            output::print(&format!("{mark}  {}: {}\n", finding.about, finding.what))?;
+            if let Some(hint) = &finding.hint {
+                output::print(&format!("       hint: {hint}\n"))?;
+            }
+        }
+    }
+    let code = if is_well { 0 } else { Kind::Failed.exit_code() };
+    Ok(ExitCode::from(code))
+}
+
+fn about_daemon(store: &Store) -> Vec<Finding> {
+    let client = Client::new(store.places());
+    let socket = client.socket().display().to_string();
+    let running = block_on(async { Ok(client.is_running().await) }).unwrap_or(false);
+    if !running {
+        let what = if client.socket().exists() {
+            format!("not running; `{socket}` is a dead one's and will be replaced")
+        } else {
+            "not running; the next `up` starts it".to_owned()
+        };
+        return vec![Finding::good("daemon", what)];
+    }
+    match block_on(client.daemon()) {
+        Err(failure) => vec![Finding::bad(
+            "daemon",
+            failure.message,
+            failure.hints.into_iter().next().unwrap_or_else(|| "`pierhead daemon stop`".to_owned()),
+        )],
+        Ok(daemon) => {
+            let version = daemon.version.unwrap_or_default();
+            let mut findings = vec![if version == PROGRAM_VERSION {
+                Finding::good("daemon", format!("running, pid {}", daemon.pid.unwrap_or(0)))
+            } else {
+                let what = format!("it is version {version}, and this is {PROGRAM_VERSION}");
+                Finding::bad("daemon", what, "`pierhead daemon stop`, then `pierhead daemon start`; servers live on")
+            }];
+            let warn = |warning: String| Finding::bad("daemon", warning, "see the daemon's log, or mend what it names");
+            findings.extend(daemon.warnings.into_iter().map(warn));
+            findings
+        }
+    }
+}
+
+fn about_files(store: &Store) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let places = store.places();
+    let is_fallback = places.runtime.starts_with(&places.state);
+    if let Some(dir) = std::env::var_os("XDG_RUNTIME_DIR").filter(|dir| is_fallback && !dir.is_empty()) {
+        let what = format!("`{}` is not used: it is not a private folder of yours, or too long", dir.display());
+        let hint = format!("`{}` is used instead; it is as good", places.runtime.display());
+        findings.push(Finding::bad("XDG_RUNTIME_DIR", what, hint));
+    }
+    let warnings = [store.registry().warning, store.trust().warning, store.settings().warning];
+    for warning in warnings.into_iter().flatten() {
+        findings.push(Finding::bad(
+            "settings",
+            warning,
+            "mend it or remove it; a copy of it is kept when it is changed",
+        ));
+    }
+    if findings.is_empty() {
+        findings.push(Finding::good("settings", places.config.display().to_string()));
+    }
+    findings
+}
+
+fn about_repo(store: &Store, repo: &Repo) -> Vec<Finding> {
+    let about = repo.name.clone();
+    if !repo.root.is_dir() {
+        let what = format!("`{}` is missing", repo.root.display());
+        return vec![Finding::bad(about, what, format!("`pierhead remove {}` forgets it", repo.name))];
+    }
+    let manifest = match manifest_of(&repo.root) {
+        Ok(manifest) => manifest,
+        Err(problem) => return vec![Finding::bad(about, problem, "mend the line it names")],
+    };
+    let trust = store.trust().value;
+    let (statuses, _) = look_at(store, std::slice::from_ref(repo));
+    let mut findings = Vec::new();
+    for server in &manifest.servers {
+        let about = format!("{}/{}", repo.name, server.name);
+        if check_trust(&repo.root, server, &trust).is_err() {
+            let hint = format!("`pierhead trust {}` shows it and asks", repo.name);
+            findings.push(Finding::bad(&about, "its command is not approved as it stands", hint));
+        }
+        let spot = Spot::of_server(&repo.root, &server.name, server.default);
+        let status = statuses.iter().find(|status| status.server == server.name);
+        findings.push(about_server(&about, &spot, status));
+    }
+    findings
+}
+
+fn about_server(about: &str, spot: &Spot, status: Option<&Status>) -> Finding {
+    let path = spot.path();
+    match spot.inspect().map(|seen| seen.verdict) {
+        Some(verdict @ Verdict::Stale(_)) if verdict.permits_removal() => {
+            Finding::bad(about, format!("`{}` is {verdict}", path.display()), "`pierhead reap` removes it")
+        }
+        Some(Verdict::Stale(stale)) => {
+            Finding::bad(about, format!("`{}`: {stale}", path.display()), "remove it if it is nobody's")
+        }
+        Some(Verdict::Unsure(unsure)) => {
+            let hint = "it is kept, since nothing proves it untrue; see whether its process is well";
+            Finding::bad(about, format!("`{}`: {unsure}", path.display()), hint)
+        }
+        Some(Verdict::Live) => {
+            Finding::good(about, status.and_then(|s| s.url.clone()).unwrap_or_else(|| "live".to_owned()))
+        }
+        None => match status {
+            Some(status) if status.state == State::NotServing => {
+                Finding::bad(about, "alive, but it does not listen", format!("`pierhead logs {about}` shows why"))
+            }
+            Some(status) => Finding::good(about, status.state.word()),
+            None => Finding::good(about, "stopped"),
+        },
+    }
+}

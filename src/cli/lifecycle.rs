@@ -1,0 +1,158 @@
+//! `up`, `down`, `restart` and `wait`.
+
+use std::time::Duration;
+
+use super::args::{Down, Targets, Up, Wait};
+use super::progress::Progress;
+use super::{daemon, output, target};
+use crate::api::{Asked, Failure, Kind, Request, Servers, Verb};
+use crate::client::{Client, block_on};
+use crate::model::{State, Status};
+use crate::survey::{LastRun, Store, look, places, run_record};
+
+pub(super) fn up(up: &Up) -> Result<(), Failure> {
+    let store = Store::new(places());
+    let asked = ask_to_run(&store, Verb::Up, &up.targets, !up.no_wait, up.timeout)?;
+    answer(&asked, !up.no_wait, up.json.json)
+}
+
+pub(super) fn restart(up: &Up) -> Result<(), Failure> {
+    let store = Store::new(places());
+    let asked = ask_to_run(&store, Verb::Restart, &up.targets, !up.no_wait, up.timeout)?;
+    answer(&asked, !up.no_wait, up.json.json)
+}
+
+pub(super) fn wait(wait: &Wait) -> Result<(), Failure> {
+    let store = Store::new(places());
+    let client = Client::new(store.places());
+    let request = request(&store, &wait.targets, true, wait.timeout)?;
+    let asked = with_progress(&store, &client, Verb::Wait, &request)?;
+    answer(&asked, true, wait.json.json)
+}
+
+pub(super) fn down(down: &Down) -> Result<(), Failure> {
+    let store = Store::new(places());
+    let request = request(&store, &down.targets, !down.no_wait, down.timeout)?;
+    let client = Client::new(store.places());
+    let is_running = block_on(async { Ok(client.is_running().await) })?;
+    // Nothing of ours runs and no daemon does: there is nothing to stop, and nothing to start for it.
+    if !is_running && !any_alive(&store) {
+        check_names(&store, &request)?;
+        if down.json.json {
+            output::print_json(&Servers::new(Vec::new()))?;
+        }
+        output::say("nothing runs");
+        return Ok(());
+    }
+    let client = if is_running { client } else { daemon::started(&store)? };
+    let asked = block_on(client.ask(Verb::Down, &request))?;
+    if down.json.json {
+        output::print_json(&Servers::new(asked.servers.clone()))?;
+    }
+    let left: Vec<&Status> = asked.servers.iter().filter(|status| status.is_running()).collect();
+    if down.no_wait || !asked.timed_out {
+        for status in &asked.servers {
+            output::say(&format!("{}: {}", status.id(), status.state));
+        }
+        return Ok(());
+    }
+    let names: Vec<String> = left.iter().map(|status| status.id().to_string()).collect();
+    Err(Failure::new(Kind::TimedOut, format!("not gone yet: {}", names.join(", ")))
+        .hint("it is still being stopped: `pierhead status` shows how far it is"))
+}
+
+/// Asks for servers to run, with a daemon that is started if none runs.
+pub(super) fn ask_to_run(
+    store: &Store,
+    verb: Verb,
+    targets: &Targets,
+    wait: bool,
+    timeout: Option<Duration>,
+) -> Result<Asked, Failure> {
+    let request = request(store, targets, wait, timeout)?;
+    let client = daemon::started(store)?;
+    with_progress(store, &client, verb, &request)
+}
+
+fn request(store: &Store, targets: &Targets, wait: bool, timeout: Option<Duration>) -> Result<Request, Failure> {
+    let names = if targets.all { Vec::new() } else { target::names(store, &targets.targets)? };
+    let timeout_ms = timeout.map(|limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX).max(1));
+    Ok(Request { targets: names, all: targets.all, wait, timeout_ms })
+}
+
+fn with_progress(store: &Store, client: &Client, verb: Verb, request: &Request) -> Result<Asked, Failure> {
+    let progress = Progress::begin(store, request);
+    let asked = block_on(async {
+        let work = client.ask(verb, request);
+        match progress {
+            Some(progress) => progress.show_while(work).await,
+            None => work.await,
+        }
+    })?;
+    Ok(asked)
+}
+
+/// Prints the URLs, or says what is wrong with whatever is not ready.
+pub(super) fn answer(asked: &Asked, waited: bool, json: bool) -> Result<(), Failure> {
+    if json {
+        output::print_json(&Servers::new(asked.servers.clone()))?;
+    } else {
+        for status in &asked.servers {
+            if let Some(url) = status.url.as_deref().filter(|_| status.state == State::Ready) {
+                output::print(&format!("{url}\n"))?;
+            } else if status.state == State::Ready {
+                output::say(&format!("{} is ready; it listens on no port", status.id()));
+            } else if !waited {
+                output::say(&format!("{}: {}{}", status.id(), status.state, reason(status)));
+            }
+        }
+    }
+    if !waited {
+        return Ok(());
+    }
+    match asked.servers.iter().find(|status| status.state != State::Ready) {
+        None => Ok(()),
+        Some(status) => Err(why_not_ready(status, asked.timed_out)),
+    }
+}
+
+fn why_not_ready(status: &Status, timed_out: bool) -> Failure {
+    let id = status.id();
+    let failure = if timed_out {
+        Failure::new(Kind::TimedOut, format!("`{id}` is not ready yet: {}{}", status.state, reason(status)))
+            .hint("it goes on starting: `pierhead wait` waits for it, `pierhead status` shows how far it is")
+    } else {
+        Failure::new(Kind::Failed, format!("`{id}` is not running: {}{}", status.state, reason(status)))
+    };
+    let tail = status.log.as_deref().map(|log| super::logs::last_lines(log, 10)).unwrap_or_default();
+    let failure = if tail.is_empty() { failure } else { with_tail(failure, &tail) };
+    failure.hint(format!("`pierhead logs {id}` shows its output"))
+}
+
+fn with_tail(mut failure: Failure, tail: &[String]) -> Failure {
+    for line in tail {
+        failure.message.push_str("\n  | ");
+        failure.message.push_str(line);
+    }
+    failure
+}
+
+fn reason(status: &Status) -> String {
+    status.reason.as_deref().map(|reason| format!(" ({reason})")).unwrap_or_default()
+}
+
+fn any_alive(store: &Store) -> bool {
+    let repos = std::fs::read_dir(store.places().servers()).into_iter().flatten().flatten();
+    let servers = repos.flat_map(|repo| std::fs::read_dir(repo.path()).into_iter().flatten().flatten());
+    let mut places = servers.map(|server| crate::paths::ServerPlace(server.path()));
+    places.any(|place| matches!(run_record(&place), Some(LastRun::Alive(_))))
+}
+
+fn check_names(store: &Store, request: &Request) -> Result<(), Failure> {
+    let (statuses, _) = look(store);
+    let is_known = |name: &String| statuses.iter().any(|s| s.repo == *name || s.id().to_string() == *name);
+    match request.targets.iter().find(|name| !is_known(name)) {
+        Some(unknown) => Err(Failure::not_registered(unknown)),
+        None => Ok(()),
+    }
+}

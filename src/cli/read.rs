@@ -1,0 +1,264 @@
+//! `ls`, `status`, `port`, `url`, `env`, `events` and `reap`: reading, with the daemon's help where one runs.
+
+use serde_json::json;
+
+use super::args::{Json, One, Port, Status as StatusArguments, Targets};
+use super::target::Target;
+use super::{lifecycle, output, target};
+use crate::api::{Failure, Kind, Line, Servers, Verb};
+use crate::client::{Client, block_on};
+use crate::model::{Stale, State, Status, Timestamp, Verdict};
+use crate::portfile::{connect_host, loopback_url};
+use crate::survey::{Sighting, Spot, Store, look, look_at, manifest_of, places, top_of};
+use crate::view;
+
+/// Every server: from the daemon, else as it can be seen without one.
+fn servers(store: &Store) -> Result<Vec<Status>, Failure> {
+    let client = Client::new(store.places());
+    match block_on(client.servers()) {
+        Ok(servers) => Ok(servers.servers),
+        Err(failure) if failure.kind == Kind::DaemonUnreachable && !client.socket().exists() => Ok(seen(store)),
+        Err(failure) => {
+            // A socket that nobody listens on is a dead daemon's; one that answers strangely is worth a word.
+            if block_on(async { Ok(client.is_running().await) })? {
+                return Err(failure);
+            }
+            Ok(seen(store))
+        }
+    }
+}
+
+fn seen(store: &Store) -> Vec<Status> {
+    let (servers, warnings) = look(store);
+    for warning in warnings {
+        output::say(&format!("warning: {warning}"));
+    }
+    servers
+}
+
+pub(super) fn ls(json: Json) -> Result<(), Failure> {
+    let store = Store::new(places());
+    let servers = servers(&store)?;
+    if json.json {
+        return output::print_json(&Servers::new(servers));
+    }
+    if servers.is_empty() {
+        output::say("no repo is registered\nhint: `pierhead add` registers the one of the current directory");
+    }
+    output::print(&view::table(&servers, Timestamp::now(), output::style()))
+}
+
+pub(super) fn status(arguments: &StatusArguments) -> Result<(), Failure> {
+    let store = Store::new(places());
+    let (repo, server) = match arguments.target.as_deref().map(|text| text.split_once('/').ok_or(text)) {
+        None => (target::repo(&store, None)?, None),
+        Some(Err(repo)) => (target::repo(&store, Some(repo))?, None),
+        Some(Ok((repo, server))) => (target::repo(&store, Some(repo))?, Some(server)),
+    };
+    target::manifest(&repo)?;
+    let mut servers = servers(&store)?;
+    // Registered since the daemon last looked.
+    if !servers.iter().any(|status| status.repo == repo.name) {
+        servers = look_at(&store, std::slice::from_ref(&repo)).0;
+    }
+    servers.retain(|status| status.repo == repo.name && server.is_none_or(|name| status.server == name));
+    if servers.is_empty() {
+        return Err(Failure::not_registered(arguments.target.as_deref().unwrap_or(&repo.name)));
+    }
+    if arguments.json.json {
+        return output::print_json(&Servers::new(servers));
+    }
+    let text: String = servers.iter().map(|status| view::details(status, Timestamp::now(), output::style())).collect();
+    output::print(&text)
+}
+
+/// A server that was verified at this moment.
+pub(super) struct Serving {
+    pub(super) pid: u32,
+    pub(super) host: String,
+    pub(super) port: u16,
+    pub(super) url: String,
+}
+
+pub(super) fn port(port: &Port) -> Result<(), Failure> {
+    if let Some(url) = &port.server {
+        let number = url_port(url)?;
+        return output::print(&format!("{number}\n"));
+    }
+    let serving = serving(port)?;
+    if port.one.json.json {
+        return output::print_json(&json_of(&serving));
+    }
+    output::print(&format!("{}\n", serving.port))
+}
+
+pub(super) fn url(port: &Port) -> Result<(), Failure> {
+    if let Some(url) = &port.server {
+        return output::print(&format!("{url}\n"));
+    }
+    let serving = serving(port)?;
+    if port.one.json.json {
+        return output::print_json(&json_of(&serving));
+    }
+    output::print(&format!("{}\n", serving.url))
+}
+
+pub(super) fn env(one: &One) -> Result<(), Failure> {
+    let store = Store::new(places());
+    let serving = find(&store, one.target.as_deref())?;
+    if one.json.json {
+        return output::print_json(&json_of(&serving));
+    }
+    // Digits, addresses and colons alone: nothing in it means anything to a shell.
+    output::print(&format!("PORT={}\nHOST={}\nURL={}\n", serving.port, serving.host, serving.url))
+}
+
+fn json_of(serving: &Serving) -> serde_json::Value {
+    json!({"port": serving.port, "host": serving.host, "url": serving.url, "pid": serving.pid})
+}
+
+fn serving(port: &Port) -> Result<Serving, Failure> {
+    let store = Store::new(places());
+    match find(&store, port.one.target.as_deref()) {
+        Err(failure) if failure.kind == Kind::NothingRunning && port.start => {
+            let target = target::server(&store, port.one.target.as_deref())?;
+            let targets = Targets { targets: vec![target.id().to_string()], all: false };
+            let asked = lifecycle::ask_to_run(&store, Verb::Up, &targets, true, None)?;
+            from_status(&asked).map_or_else(|| lifecycle::answer(&asked, true, true).and(Err(failure)), Ok)
+        }
+        other => other,
+    }
+}
+
+pub(super) fn from_status(asked: &crate::api::Asked) -> Option<Serving> {
+    let status = asked.servers.iter().find(|status| status.state == State::Ready)?;
+    Some(Serving { pid: status.pid?, host: status.host.clone()?, port: status.port?, url: status.url.clone()? })
+}
+
+/// Reads the port file and checks it against the live process; asks no daemon. Without a name the current directory's
+/// own port file is meant, registered or not.
+pub(super) fn find(store: &Store, name: Option<&str>) -> Result<Serving, Failure> {
+    let spot = match name {
+        Some(_) => target::server(store, name)?.spot(),
+        None => own_spot(store)?,
+    };
+    match spot.inspect() {
+        Some(sighting) => verified(&spot, &sighting),
+        None => {
+            Err(Failure::new(Kind::NothingRunning, format!("nothing runs: there is no `{}`", spot.path().display()))
+                .hint("`pierhead up` starts it"))
+        }
+    }
+}
+
+/// `$PM_CONFIG_DIR`, else the git top level's, else the registered repo's that holds the current directory.
+fn own_spot(store: &Store) -> Result<Spot, Failure> {
+    if let Some(folder) = std::env::var_os("PM_CONFIG_DIR").filter(|value| !value.is_empty()) {
+        return Ok(Spot::in_folder(std::path::Path::new(&folder)));
+    }
+    let here = target::here()?;
+    let spot = Spot::in_repo(&top_of(&here));
+    if spot.path().exists() {
+        return Ok(spot);
+    }
+    match store.registry().value.holding(&here) {
+        Some(repo) => Ok(Spot::in_repo(&repo.root)),
+        None => Ok(spot),
+    }
+}
+
+fn verified(spot: &Spot, sighting: &Sighting) -> Result<Serving, Failure> {
+    let nothing = |what: String| Failure::new(Kind::NothingRunning, what);
+    let path = spot.path();
+    match (&sighting.verdict, &sighting.holder) {
+        (Verdict::Live, Some(holder)) => {
+            let host = connect_host(holder.address).ok_or_else(|| {
+                nothing(format!("it listens on {}, which is not this machine's loopback", holder.address))
+            })?;
+            let url = loopback_url(host, holder.port, "/");
+            Ok(Serving { pid: holder.owner.pid, host: host.to_string(), port: holder.port, url })
+        }
+        (Verdict::Stale(Stale::Invalid(why)), _) => {
+            Err(nothing(format!("`{}` is not a port file: {why}", path.display())))
+        }
+        (verdict, _) => {
+            let failure = nothing(format!("`{}` is {verdict}", path.display()));
+            Err(if verdict.permits_removal() { failure.hint("`pierhead reap` removes it") } else { failure })
+        }
+    }
+}
+
+fn url_port(url: &str) -> Result<u16, Failure> {
+    let wrong = || Failure::new(Kind::Usage, format!("`{url}` is not a URL with a port"));
+    let (scheme, rest) = url.split_once("://").ok_or_else(wrong)?;
+    let authority = rest.split('/').next().unwrap_or_default();
+    let port = authority.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
+    port.or(match scheme {
+        "http" => Some(80),
+        "https" => Some(443),
+        _ => None,
+    })
+    .ok_or_else(wrong)
+}
+
+pub(super) fn events(json: Json) -> Result<(), Failure> {
+    let store = Store::new(places());
+    let client = Client::new(store.places());
+    block_on(async {
+        let mut events = client.events().await?;
+        while let Some(line) = events.next().await {
+            if json.json {
+                output::print(&format!("{}\n", serde_json::to_string(&line).map_err(std::io::Error::other)?))?;
+            } else {
+                output::print(&text_of(&line))?;
+            }
+        }
+        Err(Failure::new(Kind::DaemonUnreachable, "the daemon has ended").hint("servers live on"))
+    })
+}
+
+fn text_of(line: &Line) -> String {
+    match line {
+        Line::Change { what, at, server } => format!("{}\n", view::change(at, server, what)),
+        Line::Snapshot { servers } => {
+            let at = Timestamp::now().to_string();
+            let line = |server: &Status| format!("{}\n", view::change(&at, server, &format!("is {}", server.state)));
+            servers.iter().map(line).collect()
+        }
+    }
+}
+
+pub(super) fn reap(json: Json) -> Result<(), Failure> {
+    let store = Store::new(places());
+    let mut removed = Vec::new();
+    for repo in store.registry().value.repos {
+        let Ok(manifest) = manifest_of(&repo.root) else { continue };
+        for server in manifest.servers {
+            let target = Target { repo: repo.clone(), server };
+            if let Some(proof) = target.spot().reap()? {
+                removed.push((target, proof));
+            }
+        }
+    }
+    let client = Client::new(store.places());
+    block_on(async {
+        if client.is_running().await {
+            client.reap().await?;
+        }
+        Ok(())
+    })?;
+    if json.json {
+        let entry = |(target, proof): &(Target, Stale)| {
+            json!({"repo": target.repo.name, "server": target.server.name,
+                   "port_file": target.spot().path(), "reason": proof.to_string()})
+        };
+        return output::print_json(&json!({"version": 1, "removed": removed.iter().map(entry).collect::<Vec<_>>()}));
+    }
+    for (target, proof) in &removed {
+        output::print(&format!("removed {}: {proof}\n", target.spot().path().display()))?;
+    }
+    if removed.is_empty() {
+        output::say("no port file is proven stale");
+    }
+    Ok(())
+}

@@ -1,0 +1,239 @@
+//! `add`, `remove`, `trust` and `init`.
+
+use std::path::Path;
+
+use serde_json::json;
+
+use super::args::{Add, Init, Remove, Trust};
+use super::{daemon, output, target};
+use crate::api::{Failure, Kind, Request, Verb};
+use crate::client::block_on;
+use crate::model::{Timestamp, is_valid_name};
+use crate::os::files::{Durability, Folder};
+use crate::settings::{MANIFEST_NAME, Manifest, Repo};
+use crate::survey::{LastRun, Store, StoreError, approval_in, places, run_record};
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Self::new(Kind::Failed, error.to_string()).hint("see that the folder is yours and can be written to")
+    }
+}
+
+pub(super) fn add(add: &Add) -> Result<(), Failure> {
+    let store = Store::new(places());
+    let root = target::root_of(add.path.as_deref())?;
+    if let Some(name) = add.name.as_deref().filter(|name| !is_valid_name(name)) {
+        return Err(Failure::new(Kind::Usage, crate::model::InvalidName(name.to_owned()).to_string()));
+    }
+    let added_at = Timestamp::now().to_string();
+    let repo = store
+        .change_registry(|registry| registry.add(&root, add.name.as_deref(), &added_at))?
+        .map_err(|taken| Failure::new(Kind::Usage, taken.to_string()).hint("give another one with `--name`"))?;
+    output::say(&format!("registered `{}`: {}", repo.name, repo.root.display()));
+    let manifest = target::manifest(&repo)?;
+    let outcome = approve(&store, &repo, &manifest, add.yes)?;
+    reload(&store)?;
+    if add.json.json {
+        let servers: Vec<&str> = manifest.servers.iter().map(|server| server.name.as_str()).collect();
+        output::print_json(&json!({
+            "repo": repo.name, "root": repo.root, "servers": servers, "trusted": outcome != Outcome::Declined,
+        }))?;
+    }
+    match outcome {
+        Outcome::Declined => {
+            output::say(&format!("its commands are not approved\nhint: `pierhead trust {}` approves them", repo.name));
+        }
+        Outcome::NothingToApprove if manifest.servers.iter().all(|server| server.command.is_none()) => {
+            output::say(&format!(
+                "it has no `{MANIFEST_NAME}`: servers that write `.pm/server.json` themselves are followed\n\
+                 hint: `pierhead init` writes one, so that Pierhead can start them"
+            ));
+        }
+        Outcome::NothingToApprove | Outcome::Approved => {
+            output::say(&format!("hint: `pierhead up {}` starts it", repo.name));
+        }
+    }
+    Ok(())
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    Approved,
+    Declined,
+    NothingToApprove,
+}
+
+/// Shows what is not approved yet and asks for it.
+fn approve(store: &Store, repo: &Repo, manifest: &Manifest, yes: bool) -> Result<Outcome, Failure> {
+    let trust = store.trust().value;
+    let mut open = Vec::new();
+    for server in &manifest.servers {
+        let Some(approval) = approval_in(&repo.root, server) else { continue };
+        if !trust.holds(&repo.root, &server.name, &approval) {
+            let what = if trust.knows(&repo.root, &server.name) { "changed" } else { "would run" };
+            output::say(&format!("{}/{} {what}:", repo.name, server.name));
+            output::say(trust.difference(&repo.root, &server.name, &approval).trim_end());
+            open.push((server.name.clone(), approval));
+        }
+    }
+    if open.is_empty() {
+        return Ok(Outcome::NothingToApprove);
+    }
+    if !yes && output::confirm("Approve?") != Some(true) {
+        return Ok(Outcome::Declined);
+    }
+    store.change_trust(|trust| {
+        for (server, approval) in open {
+            trust.approve(&repo.root, &server, approval);
+        }
+    })?;
+    output::say("approved");
+    Ok(Outcome::Approved)
+}
+
+pub(super) fn trust(trust: &Trust) -> Result<(), Failure> {
+    let store = Store::new(places());
+    let repo = target::repo(&store, trust.repo.as_deref())?;
+    let manifest = target::manifest(&repo)?;
+    match approve(&store, &repo, &manifest, trust.yes)? {
+        Outcome::Approved => reload(&store),
+        Outcome::NothingToApprove => {
+            output::say(&format!("everything in `{}` is approved as it stands", repo.name));
+            Ok(())
+        }
+        Outcome::Declined => {
+            Err(Failure::new(Kind::NotTrusted, format!("the commands of `{}` are not approved", repo.name))
+                .hint(format!("`pierhead trust {} --yes` approves them without asking", repo.name)))
+        }
+    }
+}
+
+pub(super) fn remove(remove: &Remove) -> Result<(), Failure> {
+    let store = Store::new(places());
+    let repo = target::repo(&store, remove.repo.as_deref())?;
+    stop_all_of(&store, &repo)?;
+    store.change_registry(|registry| registry.remove(&repo.name))?;
+    store.change_trust(|trust| trust.forget(&repo.root))?;
+    reload(&store)?;
+    output::say(&format!("removed `{}`; its files stay: {}", repo.name, repo.root.display()));
+    Ok(())
+}
+
+/// Stops what Pierhead runs of a repo, whatever its settings say by now.
+fn stop_all_of(store: &Store, repo: &Repo) -> Result<(), Failure> {
+    let folder = store.places().servers().join(&repo.name);
+    let servers = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let is_alive = |entry: &std::fs::DirEntry| {
+        matches!(run_record(&crate::paths::ServerPlace(entry.path())), Some(LastRun::Alive(_)))
+    };
+    if !servers.filter(is_alive).any(|_| true) {
+        return Ok(());
+    }
+    let client = daemon::started(store)?;
+    let request = Request { targets: vec![repo.name.clone()], wait: true, ..Request::default() };
+    block_on(client.ask(Verb::Down, &request)).map(|_| ())
+}
+
+/// Tells a running daemon; none needs to run.
+fn reload(store: &Store) -> Result<(), Failure> {
+    let client = crate::client::Client::new(store.places());
+    block_on(async {
+        if client.is_running().await {
+            client.reload().await?;
+        }
+        Ok(())
+    })
+}
+
+pub(super) fn init(init: &Init) -> Result<(), Failure> {
+    let root = target::root_of(None)?;
+    if !is_valid_name(&init.name) {
+        return Err(Failure::new(Kind::Usage, crate::model::InvalidName(init.name.clone()).to_string()));
+    }
+    let folder = Folder::open(&root)?;
+    if root.join(MANIFEST_NAME).exists() {
+        return Err(Failure::new(Kind::Failed, format!("`{}` exists", root.join(MANIFEST_NAME).display()))
+            .hint("edit it, or remove it first"));
+    }
+    let (command, why) = match &init.command {
+        Some(command) => (command.clone(), "as given".to_owned()),
+        None => guess(&root).ok_or_else(|| {
+            Failure::new(Kind::Failed, format!("nothing in `{}` says how its server is started", root.display()))
+                .hint("`pierhead init --command 'npm run dev'` writes what you give")
+        })?,
+    };
+    let text = manifest_text(&init.name, &command);
+    Manifest::parse(&text).map_err(|error| Failure::new(Kind::Usage, error.to_string()))?;
+    folder.replace(MANIFEST_NAME, text.as_bytes(), Durability::Power)?;
+    make_shared(&root.join(MANIFEST_NAME));
+    output::say(&format!("wrote `{}`: `{command}` ({why})", root.join(MANIFEST_NAME).display()));
+    output::say("hint: `pierhead add` registers the repo and approves the command");
+    Ok(())
+}
+
+/// The file is the team's, to be committed: readable as other sources are.
+fn make_shared(path: &Path) {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let _ = std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o644));
+    }
+    #[cfg(not(unix))]
+    let _ = path;
+}
+
+fn manifest_text(name: &str, command: &str) -> String {
+    let mut document = toml_edit::DocumentMut::new();
+    document["servers"] = toml_edit::table();
+    document["servers"][name] = toml_edit::table();
+    document["servers"][name]["command"] = toml_edit::value(command);
+    if let Some(servers) = document["servers"].as_table_mut() {
+        servers.set_implicit(true);
+    }
+    format!(
+        "# The servers of this repo, for `pierhead up`. Everything but the command has a default:\n\
+         # port, env, env_file, ready, health, restart, depends_on, stop_signal, stop_timeout, open_path.\n\n\
+         {document}# {{port}} in the command is replaced; it is given as PORT as well.\n"
+    )
+}
+
+/// The command that a repo's files name, and which file did.
+fn guess(root: &Path) -> Option<(String, String)> {
+    let has = |name: &str| root.join(name).is_file();
+    if let Some(script) = package_script(root) {
+        let tool = match () {
+            () if has("pnpm-lock.yaml") => "pnpm run",
+            () if has("yarn.lock") => "yarn",
+            () if has("bun.lock") || has("bun.lockb") => "bun run",
+            () => "npm run",
+        };
+        return Some((format!("{tool} {script}"), format!("package.json has the script `{script}`")));
+    }
+    if has("manage.py") {
+        return Some(("python3 manage.py runserver 127.0.0.1:{port}".to_owned(), "manage.py is there".to_owned()));
+    }
+    if has("index.html") {
+        return Some(("pierhead static".to_owned(), "index.html is there".to_owned()));
+    }
+    None
+}
+
+fn package_script(root: &Path) -> Option<&'static str> {
+    let (bytes, _) = Folder::open(root).ok()?.read("package.json", 1 << 20).ok()?;
+    let package: serde_json::Value = serde_json::from_slice(&bytes).ok()?;
+    let scripts = package.get("scripts")?;
+    ["dev", "start", "serve"].into_iter().find(|name| scripts.get(name).is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_init_writes_is_what_add_reads() {
+        let text = manifest_text("web", "npm run dev -- --port {port} \"x\"");
+        let manifest = Manifest::parse(&text).unwrap();
+        let command = manifest.default_server().unwrap().command.as_ref().unwrap().to_string();
+        assert_eq!(command, "npm run dev -- --port {port} \"x\"");
+    }
+}

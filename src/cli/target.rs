@@ -1,0 +1,101 @@
+//! What `REPO[/SERVER]` means, and what it means when it is left out.
+
+use std::path::{Path, PathBuf};
+
+use crate::api::{Failure, Kind};
+use crate::model::ServerId;
+use crate::paths::ServerPlace;
+use crate::settings::{Manifest, Repo, ServerSettings};
+use crate::survey::{Spot, Store, manifest_of, top_of};
+
+/// A server that was named, with its repo.
+#[derive(Debug, Clone)]
+pub(super) struct Target {
+    pub(super) repo: Repo,
+    pub(super) server: ServerSettings,
+}
+
+impl Target {
+    pub(super) fn id(&self) -> ServerId {
+        ServerId::new(&self.repo.name, &self.server.name)
+    }
+
+    pub(super) fn spot(&self) -> Spot {
+        Spot::of_server(&self.repo.root, &self.server.name, self.server.default)
+    }
+
+    pub(super) fn place(&self, store: &Store) -> ServerPlace {
+        store.places().server(&self.id())
+    }
+}
+
+/// The current directory, without links.
+pub(super) fn here() -> Result<PathBuf, Failure> {
+    Ok(std::env::current_dir()?.canonicalize()?)
+}
+
+/// The repo of a name, or the one that holds the current directory.
+pub(super) fn repo(store: &Store, name: Option<&str>) -> Result<Repo, Failure> {
+    let registry = store.registry();
+    if let Some(warning) = registry.warning {
+        super::output::say(&format!("warning: {warning}"));
+    }
+    if let Some(name) = name {
+        return registry.value.named(name).cloned().ok_or_else(|| Failure::not_registered(name));
+    }
+    let here = here()?;
+    registry.value.holding(&here).cloned().ok_or_else(|| {
+        Failure::new(Kind::NotRegistered, format!("`{}` is not in a registered repo", here.display()))
+            .hint("`pierhead add` registers it; or name a repo, `pierhead ls` shows them")
+    })
+}
+
+/// The server that `REPO`, `REPO/SERVER` or nothing means.
+pub(super) fn server(store: &Store, text: Option<&str>) -> Result<Target, Failure> {
+    let (name, server) = match text.map(|text| text.split_once('/').ok_or(text)) {
+        None => (None, None),
+        Some(Ok((repo, server))) => (Some(repo), Some(server)),
+        Some(Err(repo)) => (Some(repo), None),
+    };
+    let repo = repo(store, name)?;
+    let manifest = manifest(&repo)?;
+    let found = match server {
+        Some(server) => manifest.server(server),
+        None => manifest.default_server(),
+    };
+    let found = found.cloned().ok_or_else(|| unknown_server(&repo, &manifest, server.unwrap_or("default")))?;
+    Ok(Target { repo, server: found })
+}
+
+/// A repo's settings, or what is wrong with them.
+pub(super) fn manifest(repo: &Repo) -> Result<Manifest, Failure> {
+    manifest_of(&repo.root).map_err(|problem| {
+        let failure = Failure::new(Kind::Failed, format!("the settings of `{}` cannot be used: {problem}", repo.name));
+        if repo.root.is_dir() { failure } else { failure.hint(format!("`pierhead remove {}` forgets it", repo.name)) }
+    })
+}
+
+/// The names to send to the daemon: as given, or the current directory's repo.
+pub(super) fn names(store: &Store, given: &[String]) -> Result<Vec<String>, Failure> {
+    if given.is_empty() { Ok(vec![repo(store, None)?.name]) } else { Ok(given.to_vec()) }
+}
+
+/// The repo that `PATH` means: the git top level above it, or itself.
+pub(super) fn root_of(path: Option<&Path>) -> Result<PathBuf, Failure> {
+    let Some(path) = path else { return Ok(top_of(&here()?)) };
+    let real = path.canonicalize().map_err(|error| {
+        Failure::new(Kind::Failed, format!("cannot use `{}`: {error}", path.display()))
+            .hint("give the folder of a repo")
+    })?;
+    if real.is_dir() {
+        Ok(real)
+    } else {
+        Err(Failure::new(Kind::Usage, format!("`{}` is not a folder", path.display())))
+    }
+}
+
+fn unknown_server(repo: &Repo, manifest: &Manifest, server: &str) -> Failure {
+    let names: Vec<String> = manifest.servers.iter().map(|known| format!("{}/{}", repo.name, known.name)).collect();
+    Failure::new(Kind::NotRegistered, format!("`{}` has no server `{server}`", repo.name))
+        .hint(format!("it has {}", names.join(", ")))
+}

@@ -1,0 +1,183 @@
+//! Asks the daemon, and starts one.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Bytes, Incoming};
+use hyper::client::conn::http1;
+use hyper::{Method, Request, Response};
+use hyper_util::rt::TokioIo;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::api::{Asked, DaemonStatus, Failure, Kind, Line, PROGRAM_VERSION, Servers, VERSION_HEADER, Verb};
+use crate::os::{channel, session};
+use crate::paths::Places;
+
+/// Asks the daemon of this user, one connection a question.
+#[derive(Debug, Clone)]
+pub struct Client {
+    socket: PathBuf,
+}
+
+/// How long a daemon may take from its start to its first answer.
+const START_LIMIT: Duration = Duration::from_secs(20);
+
+impl Client {
+    /// A client of the daemon in these places.
+    pub fn new(places: &Places) -> Self {
+        Self { socket: places.socket() }
+    }
+
+    /// The socket it asks at.
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// The daemon itself.
+    pub async fn daemon(&self) -> Result<DaemonStatus, Failure> {
+        self.call(Method::GET, "/v1/daemon", &()).await
+    }
+
+    /// Every server.
+    pub async fn servers(&self) -> Result<Servers, Failure> {
+        self.call(Method::GET, "/v1/servers", &()).await
+    }
+
+    /// Asks something of servers.
+    pub async fn ask(&self, verb: Verb, request: &crate::api::Request) -> Result<Asked, Failure> {
+        self.call(Method::POST, &format!("/v1/{}", verb.word()), request).await
+    }
+
+    /// Makes the daemon read registry and approvals again.
+    pub async fn reload(&self) -> Result<(), Failure> {
+        self.call(Method::POST, "/v1/reload", &()).await
+    }
+
+    /// Makes the daemon judge every port file now.
+    pub async fn reap(&self) -> Result<Servers, Failure> {
+        self.call(Method::POST, "/v1/reap", &()).await
+    }
+
+    /// Ends the daemon; servers live on.
+    pub async fn shutdown(&self) -> Result<(), Failure> {
+        self.call(Method::POST, "/v1/shutdown", &()).await
+    }
+
+    /// Subscribes to changes; the first line is a snapshot.
+    pub async fn events(&self) -> Result<Events, Failure> {
+        let response = self.send(Method::GET, "/v1/events", Bytes::new()).await?;
+        Ok(Events { body: response.into_body(), buffer: Vec::new() })
+    }
+
+    /// True when a daemon answers.
+    pub async fn is_running(&self) -> bool {
+        channel::connect(&self.socket).await.is_ok()
+    }
+
+    /// Starts a daemon unless one runs, and waits until one answers.
+    pub async fn start(&self, program: &Path, log: &Path) -> Result<(), Failure> {
+        if self.is_running().await {
+            return Ok(());
+        }
+        let failed = |why: String| {
+            Failure::new(Kind::DaemonUnreachable, format!("the daemon could not be started: {why}"))
+                .hint(format!("its log is `{}`; `pierhead daemon run` shows what it says", log.display()))
+        };
+        let mut command = Command::new(program);
+        command.args(["daemon", "run", "--detach"]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        session::detach(&mut command);
+        let mut child = command.spawn().map_err(|error| failed(error.to_string()))?;
+        let begun = Instant::now();
+        let mut pause = Duration::from_millis(1);
+        // Of several that are started at once one gets the lock: whichever it is will answer.
+        while !self.is_running().await {
+            let has_ended = child.try_wait().is_ok_and(|status| status.is_some());
+            if begun.elapsed() > START_LIMIT || (has_ended && begun.elapsed() > Duration::from_secs(5)) {
+                return Err(failed("it does not answer".to_owned()));
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+
+    async fn call<T: DeserializeOwned>(&self, method: Method, path: &str, body: &impl Serialize) -> Result<T, Failure> {
+        let body = if method == Method::GET { Vec::new() } else { serde_json::to_vec(body).map_err(broken)? };
+        let response = self.send(method, path, body.into()).await?;
+        let is_success = response.status().is_success();
+        let version = response.headers().get(VERSION_HEADER).and_then(|v| v.to_str().ok()).map(str::to_owned);
+        let bytes = response.into_body().collect().await.map_err(broken)?.to_bytes();
+        if is_success {
+            return serde_json::from_slice(&bytes).map_err(|error| mismatch(version.as_deref(), &error.to_string()));
+        }
+        match serde_json::from_slice::<Failure>(&bytes) {
+            Ok(failure) if failure.kind == Kind::Usage && version.as_deref() != Some(PROGRAM_VERSION) => {
+                Err(mismatch(version.as_deref(), &failure.message))
+            }
+            Ok(failure) => Err(failure),
+            Err(_) => Err(mismatch(version.as_deref(), &String::from_utf8_lossy(&bytes))),
+        }
+    }
+
+    async fn send(&self, method: Method, path: &str, body: Bytes) -> Result<Response<Incoming>, Failure> {
+        let stream = channel::connect(&self.socket).await.map_err(|error| {
+            Failure::new(Kind::DaemonUnreachable, format!("no daemon answers at `{}`: {error}", self.socket.display()))
+                .hint("`pierhead daemon start` starts one")
+        })?;
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
+        tokio::spawn(connection);
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("host", "pierhead")
+            .header("content-type", "application/json")
+            .header(VERSION_HEADER, PROGRAM_VERSION)
+            .body(Full::new(body))
+            .map_err(broken)?;
+        sender.send_request(request).await.map_err(broken)
+    }
+}
+
+/// A stream of lines.
+#[derive(Debug)]
+pub struct Events {
+    body: Incoming,
+    buffer: Vec<u8>,
+}
+
+impl Events {
+    /// The next line; `None` when the daemon has ended.
+    pub async fn next(&mut self) -> Option<Line> {
+        loop {
+            while let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.buffer.drain(..=end).collect();
+                let data = line.strip_prefix(b"data:").map(<[u8]>::trim_ascii);
+                if let Some(line) = data.and_then(|data| serde_json::from_slice(data).ok()) {
+                    return Some(line);
+                }
+            }
+            let frame = self.body.frame().await?.ok()?;
+            self.buffer.extend_from_slice(frame.data_ref()?);
+        }
+    }
+}
+
+/// Runs one question to its answer, on this thread.
+pub fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
+}
+
+fn broken(error: impl std::fmt::Display) -> Failure {
+    Failure::new(Kind::DaemonUnreachable, format!("the daemon broke off: {error}"))
+        .hint("`pierhead daemon status` shows whether it runs")
+}
+
+fn mismatch(daemon: Option<&str>, what: &str) -> Failure {
+    let daemon = daemon.unwrap_or("unknown");
+    let message = format!("this is pierhead {PROGRAM_VERSION} and the daemon is {daemon}; it answered: {what}");
+    Failure::new(Kind::DaemonUnreachable, message)
+        .hint("`pierhead daemon stop` ends the daemon, servers live on; the next command starts the new one")
+}

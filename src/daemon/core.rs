@@ -1,0 +1,262 @@
+//! The loop: one task owns the fleet; everybody else sends it messages.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{broadcast, mpsc, oneshot};
+
+use super::perform::Performer;
+use super::waiters::{Waiter, Waiters};
+use crate::api::{Asked, DaemonStatus, Failure, Kind, Line, PROGRAM_VERSION, Request, Verb};
+use crate::model::{Moment, Origin, ServerId, Status, Timestamp};
+use crate::supervisor::{Change, Event, Fleet, Wish};
+use crate::survey::Store;
+
+/// What the loop is told.
+#[derive(Debug)]
+pub enum Message {
+    /// Something happened.
+    Event(Event),
+    /// Several things happened, in this order.
+    Events(Vec<Event>),
+    /// A client asks for something; the approvals have been checked.
+    Ask {
+        /// What.
+        verb: Verb,
+        /// Of whom, and how to wait.
+        request: Request,
+        /// Where the answer goes.
+        reply: oneshot::Sender<Result<Asked, Failure>>,
+    },
+    /// A client wants all servers.
+    List(oneshot::Sender<Vec<Status>>),
+    /// A client wants all servers and every change after.
+    Subscribe(oneshot::Sender<(Vec<Status>, broadcast::Receiver<Arc<str>>)>),
+    /// A client wants to know of the daemon.
+    Describe(oneshot::Sender<DaemonStatus>),
+    /// Registry, approvals or settings may have changed.
+    Reload(Option<oneshot::Sender<()>>),
+    /// Judge every port file now.
+    Reap(oneshot::Sender<()>),
+    /// Something changed in a repo's folder.
+    Dirty(String),
+    /// A shim says: look at this server again.
+    Hint(ServerId),
+    /// End; servers live on.
+    End,
+}
+
+/// The state of the daemon.
+pub(super) struct Core {
+    fleet: Fleet,
+    performer: Performer,
+    waiters: Waiters,
+    lines: broadcast::Sender<Arc<str>>,
+    begun: Instant,
+}
+
+/// How often everything is looked at again, for what no event told: network mounts, overflown queues.
+const RESCAN_EVERY: Duration = Duration::from_secs(10);
+/// How many lines a slow listener may be behind before it is given a new snapshot.
+const LINES_KEPT: usize = 4096;
+
+impl Core {
+    pub(super) fn new(store: Store, post: mpsc::UnboundedSender<Message>, open_files: Option<u64>) -> Self {
+        Self {
+            fleet: Fleet::new(),
+            performer: Performer::new(store, post, open_files),
+            waiters: Waiters::default(),
+            lines: broadcast::channel(LINES_KEPT).0,
+            begun: Instant::now(),
+        }
+    }
+
+    pub(super) async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Message>) {
+        let first = self.performer.load();
+        self.happen_all(first);
+        self.performer.start_autostart(&self.fleet);
+        let mut rescan = tokio::time::interval_at(tokio::time::Instant::now() + RESCAN_EVERY, RESCAN_EVERY);
+        loop {
+            let due = self.next_due();
+            tokio::select! {
+                biased;
+                message = inbox.recv() => match message {
+                    None | Some(Message::End) => return,
+                    Some(message) => self.take(message),
+                },
+                () = sleep_until(due) => self.happen(Event::Tick),
+                _ = rescan.tick() => self.performer.rescan(&self.fleet),
+            }
+            self.waiters.settle(&self.fleet, self.now());
+        }
+    }
+
+    fn take(&mut self, message: Message) {
+        match message {
+            Message::Event(event) => self.happen(event),
+            Message::Events(events) => self.happen_all(events),
+            Message::Ask { verb, request, reply } => self.ask(verb, &request, reply),
+            Message::List(reply) => drop(reply.send(self.fleet.statuses().cloned().collect())),
+            Message::Subscribe(reply) => {
+                let snapshot = self.fleet.statuses().cloned().collect();
+                drop(reply.send((snapshot, self.lines.subscribe())));
+            }
+            Message::Describe(reply) => drop(reply.send(self.describe())),
+            Message::Reload(reply) => {
+                let events = self.performer.reload(&self.fleet);
+                self.happen_all(events);
+                if let Some(reply) = reply {
+                    let _ = reply.send(());
+                }
+            }
+            Message::Reap(reply) => self.performer.reap(&self.fleet, reply),
+            Message::Dirty(repo) => self.performer.refresh(&self.fleet, &repo),
+            Message::Hint(id) => self.performer.read_record(&id),
+            Message::End => {}
+        }
+    }
+
+    fn happen_all(&mut self, events: Vec<Event>) {
+        for event in events {
+            self.happen(event);
+        }
+    }
+
+    fn happen(&mut self, event: Event) {
+        tracing::debug!(?event);
+        let now = self.now();
+        self.performer.note(&event);
+        let effects = self.fleet.handle(event, now);
+        for effect in effects {
+            tracing::debug!(?effect);
+            self.performer.perform(effect, &self.fleet);
+        }
+        for change in self.fleet.take_changes() {
+            self.publish(change, now);
+        }
+    }
+
+    fn publish(&self, change: Change, now: Moment) {
+        tracing::info!("{}: {}", change.server.id(), change.what);
+        let line = Line::Change { what: change.what, at: now.wall.to_string(), server: Box::new(change.server) };
+        if let Ok(text) = serde_json::to_string(&line) {
+            // An error means that nobody listens.
+            let _ = self.lines.send(text.into());
+        }
+    }
+
+    fn ask(&mut self, verb: Verb, request: &Request, reply: oneshot::Sender<Result<Asked, Failure>>) {
+        let ids = match self.resolve(verb, request) {
+            Ok(ids) => ids,
+            Err(failure) => return drop(reply.send(Err(failure))),
+        };
+        let wish = match verb {
+            Verb::Up => Some(Wish::Up),
+            Verb::Down => Some(Wish::Down),
+            Verb::Restart => Some(Wish::Restart),
+            Verb::Wait => None,
+        };
+        if let Some(wish) = wish {
+            self.happen(Event::Asked { ids: ids.clone(), wish });
+        }
+        let now = self.now();
+        let waiter = Waiter::new(verb, ids, request, &self.fleet, now, reply);
+        self.waiters.add(waiter);
+    }
+
+    /// The servers that a request names: known, and of ours where they are to be changed.
+    fn resolve(&self, verb: Verb, request: &Request) -> Result<Vec<ServerId>, Failure> {
+        if request.all {
+            let may_run = |status: &&Status| status.command.is_some() && (status.trusted || verb == Verb::Down);
+            return Ok(self.fleet.statuses().filter(may_run).map(Status::id).collect());
+        }
+        let mut ids = Vec::new();
+        for target in &request.targets {
+            let found = self.find(verb, target);
+            if found.is_empty() {
+                return Err(self.unknown(target));
+            }
+            for status in found {
+                refuse_what_is_not_ours(verb, status)?;
+                ids.push(status.id());
+            }
+        }
+        Ok(ids)
+    }
+
+    /// A bare repo's name means its default server; to `down` it means all that Pierhead runs there.
+    fn find(&self, verb: Verb, target: &str) -> Vec<&Status> {
+        if let Ok(id) = target.parse::<ServerId>() {
+            return self.fleet.status(&id).into_iter().collect();
+        }
+        let of_repo = self.fleet.statuses().filter(|status| status.repo == target);
+        let (default, others): (Vec<_>, Vec<_>) = of_repo.partition(|status| status.default);
+        let ours = |status: &&Status| status.origin.is_some() && status.origin != Some(Origin::External);
+        match verb {
+            Verb::Down => {
+                let running: Vec<_> = default.iter().copied().chain(others).filter(ours).collect();
+                if running.is_empty() { default } else { running }
+            }
+            Verb::Up | Verb::Restart | Verb::Wait => default,
+        }
+    }
+
+    fn unknown(&self, target: &str) -> Failure {
+        let repo = target.split('/').next().unwrap_or(target);
+        if let Some(problem) = self.fleet.problems().get(repo) {
+            return Failure::new(Kind::Failed, format!("the settings of `{repo}` cannot be used: {problem}"));
+        }
+        let servers: Vec<String> =
+            self.fleet.statuses().filter(|status| status.repo == repo).map(|status| status.id().to_string()).collect();
+        let failure = Failure::not_registered(target);
+        if servers.is_empty() { failure } else { failure.hint(format!("`{repo}` has {}", servers.join(", "))) }
+    }
+
+    fn describe(&self) -> DaemonStatus {
+        let problems = self.fleet.problems().iter().map(|(repo, problem)| format!("{repo}: {problem}"));
+        DaemonStatus {
+            running: true,
+            pid: Some(std::process::id()),
+            version: Some(PROGRAM_VERSION.to_owned()),
+            api: Some(crate::api::VERSION),
+            socket: self.performer.socket().display().to_string(),
+            warnings: self.performer.warnings().into_iter().chain(problems).collect(),
+        }
+    }
+
+    fn now(&self) -> Moment {
+        let mono_ms = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        Moment { mono_ms, wall: Timestamp::now() }
+    }
+
+    fn next_due(&self) -> Option<Instant> {
+        let due = [self.fleet.next_tick_ms(), self.waiters.due_ms()].into_iter().flatten().min()?;
+        Some(self.begun + Duration::from_millis(due))
+    }
+}
+
+async fn sleep_until(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn refuse_what_is_not_ours(verb: Verb, status: &Status) -> Result<(), Failure> {
+    if verb != Verb::Wait && verb != Verb::Up && status.origin == Some(Origin::External) {
+        let pid = status.pid.map_or_else(String::new, |pid| format!(" (pid {pid})"));
+        let failure = Failure::new(Kind::Failed, format!("`{}` was not started by Pierhead{pid}", status.id()));
+        return Err(failure.hint("stop it where it was started"));
+    }
+    if verb != Verb::Wait && verb != Verb::Down && status.command.is_none() && status.origin.is_none() {
+        let failure = Failure::new(Kind::Failed, format!("`{}` has no command", status.id()));
+        return Err(failure.hint("`pierhead init` writes a pierhead.toml for it"));
+    }
+    Ok(())
+}
+
+/// Groups things by server; small enough to be rebuilt at need.
+pub(super) type ById<T> = HashMap<ServerId, T>;
+/// Groups things by repo.
+pub(super) type ByRepo<T> = BTreeMap<String, T>;

@@ -1,0 +1,257 @@
+//! The API: HTTP and JSON on the local socket.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{Query, State};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::sse::{Event as SseEvent, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde::Deserialize;
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::{broadcast, oneshot};
+
+use super::core::Message;
+use super::openapi;
+use crate::api::{Failure, Kind, Line, PROGRAM_VERSION, Request, Servers, VERSION_HEADER, Verb};
+use crate::model::Status;
+use crate::os::channel::{Server, Stream};
+use crate::settings::Repo;
+use crate::supervisor::Event;
+use crate::survey::{Store, check_trust, manifest_of, places, plans_of};
+
+type Post = UnboundedSender<Message>;
+
+/// Serves until the daemon ends.
+pub(super) async fn serve(server: Server, post: Post) {
+    let listener = Listener { server };
+    if let Err(error) = axum::serve(listener, router(post)).await {
+        tracing::error!("the API ended: {error}");
+    }
+}
+
+fn router(state: Post) -> Router {
+    Router::new()
+        .route("/v1/openapi.json", get(async || Json(openapi::document())))
+        .route("/v1/daemon", get(daemon))
+        .route("/v1/servers", get(servers))
+        .route("/v1/events", get(events))
+        .route("/v1/up", post(async |state, body| ask(Verb::Up, state, body).await))
+        .route("/v1/down", post(async |state, body| ask(Verb::Down, state, body).await))
+        .route("/v1/restart", post(async |state, body| ask(Verb::Restart, state, body).await))
+        .route("/v1/wait", post(async |state, body| ask(Verb::Wait, state, body).await))
+        .route("/v1/reload", post(reload))
+        .route("/v1/reap", post(reap))
+        .route("/v1/shutdown", post(shutdown))
+        .fallback(async || refuse(Failure::new(Kind::Usage, "there is no such path")))
+        .layer(axum::middleware::map_response(async |mut response: Response| {
+            response.headers_mut().insert(VERSION_HEADER, HeaderValue::from_static(PROGRAM_VERSION));
+            response
+        }))
+        .with_state(state)
+}
+
+struct Listener {
+    server: Server,
+}
+
+impl axum::serve::Listener for Listener {
+    type Io = Stream;
+    type Addr = ();
+
+    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
+        loop {
+            match self.server.accept().await {
+                Ok(stream) => return (stream, ()),
+                Err(error) => {
+                    tracing::warn!("a connection was not taken: {error}");
+                    // At the limit of open files this would spin: 226,640 errors a second were measured.
+                    if error.kind() != std::io::ErrorKind::PermissionDenied {
+                        tokio::time::sleep(Duration::from_millis(50)).await;
+                    }
+                }
+            }
+        }
+    }
+
+    fn local_addr(&self) -> std::io::Result<Self::Addr> {
+        Ok(())
+    }
+}
+
+fn refuse(failure: Failure) -> Response {
+    let status = StatusCode::from_u16(failure.kind.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    (status, Json(failure)).into_response()
+}
+
+fn ending() -> Failure {
+    Failure::new(Kind::DaemonUnreachable, "the daemon is ending")
+}
+
+/// Sends a message that carries the way back, and waits for the answer.
+async fn tell<T>(post: &Post, message: impl FnOnce(oneshot::Sender<T>) -> Message) -> Result<T, Failure> {
+    let (reply, answer) = oneshot::channel();
+    post.send(message(reply)).map_err(|_| ending())?;
+    answer.await.map_err(|_| ending())
+}
+
+async fn answer<T: serde::Serialize>(work: impl Future<Output = Result<T, Failure>>) -> Response {
+    match work.await {
+        Ok(value) => Json(value).into_response(),
+        Err(failure) => refuse(failure),
+    }
+}
+
+async fn daemon(State(post): State<Post>) -> Response {
+    answer(tell(&post, Message::Describe)).await
+}
+
+#[derive(Deserialize)]
+struct Filter {
+    repo: Option<String>,
+}
+
+async fn servers(State(post): State<Post>, Query(filter): Query<Filter>) -> Response {
+    answer(async {
+        let mut servers = tell(&post, Message::List).await?;
+        if let Some(repo) = filter.repo {
+            servers.retain(|status| status.repo == repo);
+        }
+        Ok(Servers::new(servers))
+    })
+    .await
+}
+
+async fn reload(State(post): State<Post>) -> Response {
+    answer(tell(&post, |reply| Message::Reload(Some(reply)))).await
+}
+
+async fn reap(State(post): State<Post>) -> Response {
+    answer(async {
+        tell(&post, Message::Reap).await?;
+        Ok(Servers::new(tell(&post, Message::List).await?))
+    })
+    .await
+}
+
+async fn shutdown(State(post): State<Post>) -> Response {
+    // The answer must be on its way before the runtime ends.
+    tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        let _ = post.send(Message::End);
+    });
+    Json(()).into_response()
+}
+
+async fn ask(verb: Verb, State(post): State<Post>, Json(request): Json<Request>) -> Response {
+    answer(async {
+        if !request.all && request.targets.is_empty() {
+            return Err(Failure::new(Kind::Usage, "no server is named: give `targets` or `all`"));
+        }
+        let targets = request.targets.clone();
+        let is_start = matches!(verb, Verb::Up | Verb::Restart);
+        let prepared = tokio::task::spawn_blocking(move || prepare(&targets, is_start)).await;
+        let events = prepared.map_err(|error| Failure::new(Kind::Failed, error.to_string()))??;
+        post.send(Message::Events(events)).map_err(|_| ending())?;
+        tell(&post, |reply| Message::Ask { verb, request, reply }).await?
+    })
+    .await
+}
+
+/// Reads the settings of the repos that are named, as they are at this moment; refuses what is not approved.
+fn prepare(targets: &[String], is_start: bool) -> Result<Vec<Event>, Failure> {
+    let store = Store::new(places());
+    let registry = store.registry().value;
+    let trust = store.trust().value;
+    let mut events = Vec::new();
+    for target in targets {
+        let (name, server) = target.split_once('/').map_or((target.as_str(), None), |(n, s)| (n, Some(s)));
+        let repo = registry.named(name).ok_or_else(|| Failure::not_registered(target))?;
+        let broken = |problem: String| {
+            Failure::new(Kind::Failed, format!("the settings of `{name}` cannot be used: {problem}"))
+                .hint(format!("see `{}`", repo.root.join(crate::settings::MANIFEST_NAME).display()))
+        };
+        let plans = plans_of(repo, &trust, store.places()).map_err(broken)?;
+        if is_start {
+            refuse_untrusted(repo, server, &trust)?;
+        }
+        events.push(Event::Configured { repo: repo.name.clone(), root: repo.root.clone(), plans, problem: None });
+    }
+    Ok(events)
+}
+
+fn refuse_untrusted(repo: &Repo, server: Option<&str>, trust: &crate::settings::Trust) -> Result<(), Failure> {
+    let manifest = manifest_of(&repo.root).unwrap_or_else(|_| crate::settings::Manifest::absent());
+    let named = match server {
+        Some(name) => manifest.server(name),
+        None => manifest.default_server(),
+    };
+    let Some(named) = named else { return Ok(()) };
+    let mut to_check = vec![named];
+    let mut at = 0;
+    while at < to_check.len() {
+        let needed = to_check[at].depends_on.iter().filter_map(|name| manifest.server(name));
+        let new: Vec<_> = needed.filter(|s| !to_check.iter().any(|known| known.name == s.name)).collect();
+        to_check.extend(new);
+        at += 1;
+    }
+    for server in to_check {
+        check_trust(&repo.root, server, trust).map_err(|untrusted| {
+            let id = format!("{}/{}", repo.name, server.name);
+            let what = if untrusted.was_approved {
+                format!("the command of `{id}` changed since it was approved:\n{}", untrusted.difference.trim_end())
+            } else {
+                format!("the command of `{id}` is not approved:\n{}", untrusted.difference.trim_end())
+            };
+            Failure::new(Kind::NotTrusted, what)
+                .hint(format!("`pierhead trust {}` shows it and approves it", repo.name))
+        })?;
+    }
+    Ok(())
+}
+
+/// A snapshot, then every change. A listener that falls too far behind gets a new snapshot.
+async fn events(State(post): State<Post>) -> Response {
+    let subscribed = tell(&post, Message::Subscribe).await;
+    let (snapshot, changes) = match subscribed {
+        Ok(subscribed) => subscribed,
+        Err(failure) => return refuse(failure),
+    };
+    let stream = Lines { post, changes, first: Some(snapshot) };
+    let stream = futures(stream);
+    Sse::new(stream).keep_alive(KeepAlive::new().interval(Duration::from_mins(1))).into_response()
+}
+
+struct Lines {
+    post: Post,
+    changes: broadcast::Receiver<Arc<str>>,
+    first: Option<Vec<Status>>,
+}
+
+impl Lines {
+    async fn next(&mut self) -> Option<String> {
+        if let Some(servers) = self.first.take() {
+            return serde_json::to_string(&Line::Snapshot { servers }).ok();
+        }
+        match self.changes.recv().await {
+            Ok(line) => Some(line.to_string()),
+            Err(broadcast::error::RecvError::Closed) => None,
+            Err(broadcast::error::RecvError::Lagged(_)) => {
+                let (servers, changes) = tell(&self.post, Message::Subscribe).await.ok()?;
+                self.changes = changes;
+                serde_json::to_string(&Line::Snapshot { servers }).ok()
+            }
+        }
+    }
+}
+
+fn futures(lines: Lines) -> impl futures_util::Stream<Item = Result<SseEvent, Infallible>> {
+    futures_util::stream::unfold(lines, async |mut lines| {
+        let text = lines.next().await?;
+        Some((Ok(SseEvent::default().data(text)), lines))
+    })
+}

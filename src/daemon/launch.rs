@@ -1,0 +1,278 @@
+//! Starts a shim: checks the approval, chooses the port, makes the environment, hands everything over.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+
+use super::ports::PortBook;
+use crate::api::Order;
+use crate::model::ServerId;
+use crate::os::files::Folder;
+use crate::os::process::{self, Life};
+use crate::os::{limits, ports, session, sockets};
+use crate::paths::{ServerPlace, port_file_of, server_folder};
+use crate::settings::{CommandLine, Placeholders, ServerSettings, UserSettings, fill};
+use crate::shim::{BUSY, STARTED};
+use crate::supervisor::{Refused, Spawn};
+use crate::survey::{Store, check_trust, manifest_of};
+
+/// What a launch needs beside the server's name.
+#[derive(Debug, Clone)]
+pub(super) struct Launch {
+    pub(super) store: Store,
+    pub(super) id: ServerId,
+    pub(super) root: PathBuf,
+    pub(super) generation: u64,
+    pub(super) restarts: u32,
+    pub(super) urls: BTreeMap<String, String>,
+    pub(super) ports: Arc<Mutex<PortBook>>,
+    pub(super) open_files: Option<u64>,
+}
+
+/// Files that a start needs open for a moment, with some to spare.
+const FILES_NEEDED: u64 = 16;
+const HOST: &str = "127.0.0.1";
+
+impl Launch {
+    /// Starts the shim and waits until it has started the command. What is run is what was checked: settings are read
+    /// once, and their values handed over.
+    pub(super) fn run(&self) -> Result<(Spawn, Child), Refused> {
+        let manifest = manifest_of(&self.root).map_err(Refused::Final)?;
+        let gone = || Refused::Final(format!("`{}` is not in the repo's settings any more", self.id.server));
+        let server = manifest.server(&self.id.server).ok_or_else(gone)?;
+        let command = server.command.as_ref().ok_or_else(|| Refused::Final("it has no command".to_owned()))?;
+        check_trust(&self.root, server, &self.store.trust().value).map_err(|untrusted| {
+            let what = if untrusted.was_approved { "its command changed" } else { "its command is not approved" };
+            Refused::Final(format!("{what}: `pierhead trust {}` shows it and asks", self.id.repo))
+        })?;
+        if limits::spare_open_files() < FILES_NEEDED {
+            return Err(Refused::Final("the daemon has no files left to open (see `ulimit -n`)".to_owned()));
+        }
+        let settings = self.store.settings().value;
+        let cwd = inside(&self.root, &server.cwd)?;
+        let place = self.store.places().server(&self.id);
+        let port = self.port(server, &settings, &place)?;
+        let placeholders = Placeholders {
+            port,
+            host: HOST.to_owned(),
+            port_file: port_file_of(&self.root, &server.name, server.default).to_string_lossy().into_owned(),
+            urls: self.urls.clone(),
+        };
+        let order = Order {
+            id: self.id.clone(),
+            generation: self.generation,
+            restarts: self.restarts,
+            argv: argv(command, &placeholders)?,
+            command: command.to_string(),
+            cwd,
+            env: self.environment(server, &placeholders)?,
+            place: place.0,
+            asked_port: port,
+            log_bytes: settings.log_bytes,
+            hints: self.store.places().hint_socket(),
+            open_files: self.open_files,
+        };
+        spawn(&order)
+    }
+
+    fn port(&self, server: &ServerSettings, user: &UserSettings, place: &ServerPlace) -> Result<u16, Refused> {
+        if let Some(port) = server.port {
+            return if ports::is_free(port) { Ok(port) } else { Err(Refused::Final(taken(port))) };
+        }
+        let last = last_port(place);
+        let mut book = self.ports.lock().map_err(|error| Refused::Final(error.to_string()))?;
+        let port = book
+            .assign(&self.id, last, user)
+            .ok_or_else(|| Refused::Final(format!("no port from {} to {} is free", user.first_port, user.last_port)))?;
+        drop(book);
+        if last != Some(port) {
+            let kept = Folder::make(&place.0).and_then(|folder| folder.renew("port", port.to_string().as_bytes()));
+            if let Err(error) = kept {
+                tracing::warn!("{}: its port will not be remembered: {error}", self.id);
+            }
+        }
+        Ok(port)
+    }
+
+    /// The daemon's own environment without what belongs to a coding agent, then ours, then the repo's.
+    fn environment(
+        &self,
+        server: &ServerSettings,
+        placeholders: &Placeholders,
+    ) -> Result<Vec<(String, String)>, Refused> {
+        let mut env: BTreeMap<String, String> =
+            std::env::vars().filter(|(key, _)| !is_of_an_agent(key) && key != "PM_CONFIG_DIR").collect();
+        let folder = server_folder(&self.root, &server.name, server.default);
+        let ours = [
+            ("PYTHONUNBUFFERED", "1".to_owned()),
+            ("PORT", placeholders.port.to_string()),
+            ("HOST", HOST.to_owned()),
+            ("PM_CONFIG_DIR", folder.to_string_lossy().into_owned()),
+            ("PIERHEAD_REPO", self.id.repo.clone()),
+            ("PIERHEAD_SERVER", self.id.server.clone()),
+            ("PIERHEAD_PORT_FILE", placeholders.port_file.clone()),
+            ("PIERHEAD_RUN", run_mark(&self.id, self.generation)),
+        ];
+        env.extend(ours.map(|(key, value)| (key.to_owned(), value)));
+        for file in &server.env_file {
+            env.extend(read_env_file(&self.root, file)?);
+        }
+        for (key, value) in &server.env {
+            let value = fill(value, placeholders).map_err(|error| Refused::Final(error.to_string()))?;
+            env.insert(key.clone(), value);
+        }
+        Ok(env.into_iter().collect())
+    }
+}
+
+/// The value of `PIERHEAD_RUN` in a server's environment: what a killed shim left behind is found by it.
+pub(super) fn run_mark(id: &ServerId, generation: u64) -> String {
+    format!("{id}#{generation}")
+}
+
+/// The port a server had last.
+pub(crate) fn last_port(place: &ServerPlace) -> Option<u16> {
+    let (bytes, _) = crate::os::files::read_small(&place.sticky_port(), 16).ok()?;
+    std::str::from_utf8(&bytes).ok()?.trim().parse().ok()
+}
+
+fn argv(command: &CommandLine, placeholders: &Placeholders) -> Result<Vec<String>, Refused> {
+    let fill = |text: &String| fill(text, placeholders).map_err(|error| Refused::Final(error.to_string()));
+    match command {
+        CommandLine::Shell(line) if cfg!(windows) => Ok(vec!["cmd".to_owned(), "/C".to_owned(), fill(line)?]),
+        CommandLine::Shell(line) => Ok(vec!["/bin/sh".to_owned(), "-c".to_owned(), fill(line)?]),
+        CommandLine::Argv(words) => words.iter().map(fill).collect(),
+    }
+}
+
+/// Resolves a path of the settings; a link that leads out of the repo is refused.
+fn inside(root: &Path, relative: &Path) -> Result<PathBuf, Refused> {
+    let path = root.join(relative);
+    match std::fs::canonicalize(&path) {
+        Ok(real) if real.starts_with(root) => Ok(real),
+        Ok(real) => Err(Refused::Final(format!("`{}` leads out of the repo, to `{}`", path.display(), real.display()))),
+        Err(error) => Err(Refused::Final(format!("`{}`: {error}", path.display()))),
+    }
+}
+
+fn taken(port: u16) -> String {
+    let listening = sockets::listening().unwrap_or_default();
+    let socket = listening.iter().find(|socket| socket.port == port);
+    match socket.and_then(sockets::holder_of) {
+        Some((pid, command)) => format!("port {port} is taken by `{command}` (pid {pid})"),
+        None => format!("port {port} is taken by a process that cannot be seen"),
+    }
+}
+
+fn read_env_file(root: &Path, relative: &Path) -> Result<Vec<(String, String)>, Refused> {
+    let path = inside(root, relative)?;
+    let (bytes, _) = crate::os::files::read_small(&path, 1 << 20)
+        .map_err(|error| Refused::Final(format!("`{}`: {error}", path.display())))?;
+    Ok(parse_env_file(&String::from_utf8_lossy(&bytes)))
+}
+
+/// Lines of `NAME=value`; `export`, blank lines, `#` comments and a pair of quotes around a value are understood.
+fn parse_env_file(text: &str) -> Vec<(String, String)> {
+    let entry = |line: &str| {
+        let line = line.trim();
+        let line = line.strip_prefix("export ").unwrap_or(line);
+        let (key, value) = line.split_once('=').filter(|_| !line.starts_with('#'))?;
+        let value = value.trim();
+        let unquoted = ['"', '\''].iter().find_map(|quote| value.strip_prefix(*quote)?.strip_suffix(*quote));
+        let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let key = key.trim();
+        (!key.is_empty() && key.chars().all(is_name)).then(|| (key.to_owned(), unquoted.unwrap_or(value).to_owned()))
+    };
+    text.lines().filter_map(entry).collect()
+}
+
+/// Astro, for one, puts itself into the background when it sees these, and a daemon started from an agent's shell has
+/// them all.
+fn is_of_an_agent(key: &str) -> bool {
+    const NAMES: [&str; 9] = [
+        "AI_AGENT",
+        "CLAUDECODE",
+        "CODEX_SANDBOX",
+        "CODEX_THREAD_ID",
+        "CURSOR_AGENT",
+        "CURSOR_TRACE_ID",
+        "GEMINI_CLI",
+        "OPENCODE",
+        "REPLIT_AGENT",
+    ];
+    NAMES.contains(&key) || key.starts_with("CLAUDE_CODE_") || key.starts_with("OPENCODE_")
+}
+
+fn spawn(order: &Order) -> Result<(Spawn, Child), Refused> {
+    let failed = |error: std::io::Error| Refused::Passing(format!("the shim could not be started: {error}"));
+    let bytes = serde_json::to_vec(order).map_err(|error| Refused::Final(error.to_string()))?;
+    let mut command = Command::new(own_program().map_err(failed)?);
+    command.arg("shim").env_clear().stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    session::with_own_console(&mut command);
+    let mut child = command.spawn().map_err(failed)?;
+    if let Some(mut input) = child.stdin.take() {
+        input.write_all(&bytes).map_err(failed)?;
+    }
+    let mut line = String::new();
+    if let Some(output) = child.stdout.take() {
+        BufReader::new(output.take(4096)).read_line(&mut line).map_err(failed)?;
+    }
+    match (line.trim_end(), process::look(child.id())) {
+        (STARTED, Ok(Life::Alive(shim))) => Ok((Spawn { shim, asked_port: order.asked_port }, child)),
+        // Started and ended by now: the record tells the rest.
+        (STARTED, _) => {
+            let shim = recorded_shim(order).ok_or_else(|| Refused::Passing("its shim is gone".to_owned()))?;
+            Ok((Spawn { shim, asked_port: order.asked_port }, child))
+        }
+        (answer, _) => {
+            let _ = child.wait();
+            Err(match answer {
+                BUSY => Refused::Passing("an earlier life of it has not ended yet".to_owned()),
+                "" => Refused::Passing("its shim ended without a word".to_owned()),
+                words => Refused::Final(words.trim_start_matches("failed: ").to_owned()),
+            })
+        }
+    }
+}
+
+fn recorded_shim(order: &Order) -> Option<crate::model::Instance> {
+    let place = ServerPlace(order.place.clone());
+    let (bytes, _) = crate::os::files::read_small(&place.record(), 1 << 20).ok()?;
+    let record: crate::api::Record = serde_json::from_slice(&bytes).ok()?;
+    (record.generation == order.generation).then_some(record.shim)
+}
+
+/// This program, as it is on disk now: after an upgrade the new one. The running one when its file is gone.
+pub(crate) fn own_program() -> std::io::Result<PathBuf> {
+    let path = std::env::current_exe()?;
+    let text = path.to_string_lossy();
+    let path = text.strip_suffix(" (deleted)").map_or_else(|| path.clone(), PathBuf::from);
+    if path.exists() || cfg!(not(target_os = "linux")) { Ok(path) } else { Ok(PathBuf::from("/proc/self/exe")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_env_file_is_read_as_people_write_it() {
+        let text = "# c\nA=1\nexport B = 'two words'\n\nC=\"x=y\"\nbad name=1\nnothing\n";
+        let expected = [("A", "1"), ("B", "two words"), ("C", "x=y")];
+        assert_eq!(parse_env_file(text), expected.map(|(k, v)| (k.to_owned(), v.to_owned())));
+    }
+
+    #[test]
+    fn a_link_out_of_the_repo_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        std::fs::create_dir(root.join("app")).unwrap();
+        assert!(inside(&root, Path::new("app")).is_ok());
+        #[cfg(unix)]
+        {
+            std::os::unix::fs::symlink("/", root.join("out")).unwrap();
+            assert!(inside(&root, Path::new("out")).is_err());
+        }
+    }
+}

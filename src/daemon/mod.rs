@@ -1,0 +1,68 @@
+//! Runs: selects the next event, lets the fleet decide, performs the effects, publishes the changes.
+
+mod core;
+mod http;
+mod intake;
+pub(crate) mod launch;
+mod openapi;
+mod perform;
+pub(crate) mod ports;
+mod probe;
+mod waiters;
+mod watch;
+mod watcher;
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+use crate::api::{Failure, Kind};
+use crate::os::channel::{Hints, Server};
+use crate::os::files::Folder;
+use crate::os::lock::Lock;
+use crate::os::{interrupt, limits};
+use crate::survey::Store;
+
+pub use self::core::Message;
+
+/// Runs the daemon until it is told to end; `ready` is called once it answers. Servers live on after it.
+///
+/// # Errors
+/// When another daemon of this user runs, and when its folders or sockets cannot be used.
+pub fn run(store: Store, ready: impl FnOnce()) -> Result<(), Failure> {
+    let places = store.places().clone();
+    for folder in [&places.runtime, &places.state, &places.servers()] {
+        Folder::make(folder)
+            .map_err(|error| Failure::new(Kind::Failed, format!("cannot use `{}`: {error}", folder.display())))?;
+    }
+    let Some(lock) = Lock::attempt(&places.daemon_lock())? else {
+        return Err(
+            Failure::new(Kind::Failed, "another daemon of yours runs").hint("`pierhead daemon status` shows it")
+        );
+    };
+    let open_files = limits::raise_open_files();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(24).build()?;
+    runtime.block_on(async {
+        // The lock is ours: whatever sockets are there are a dead daemon's.
+        let server = Server::bind(&places.socket())?;
+        let hints = Hints::bind(&places.hint_socket())?;
+        let (post, inbox) = mpsc::unbounded_channel();
+        let _signals = end_on_signal(&post)?;
+        let core = core::Core::new(store, post.clone(), open_files);
+        tokio::spawn(intake::hints(hints, post.clone()));
+        tokio::spawn(http::serve(server, post));
+        ready();
+        core.run(inbox).await;
+        Ok::<(), Failure>(())
+    })?;
+    // A look at a stalled file system must not hold up the end.
+    runtime.shutdown_background();
+    drop(lock);
+    Ok(())
+}
+
+fn end_on_signal(post: &mpsc::UnboundedSender<Message>) -> std::io::Result<Arc<interrupt::Listener>> {
+    let post = post.clone();
+    let listener = interrupt::listen(move |_| drop(post.send(Message::End)))?;
+    Ok(Arc::new(listener))
+}

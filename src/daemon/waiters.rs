@@ -1,0 +1,125 @@
+//! Clients that wait until what they asked for has come about.
+
+use tokio::sync::oneshot;
+
+use crate::api::{Asked, Failure, Request, Verb};
+use crate::model::{Moment, ServerId, State, Status};
+use crate::supervisor::Fleet;
+
+/// All who wait.
+#[derive(Debug, Default)]
+pub(super) struct Waiters {
+    waiting: Vec<Waiter>,
+}
+
+/// One who waits.
+#[derive(Debug)]
+pub(super) struct Waiter {
+    verb: Verb,
+    ids: Vec<ServerId>,
+    until_ms: u64,
+    /// With no limit of the client's own: the limit moves on while the servers' output grows.
+    progress: Option<Progress>,
+    reply: oneshot::Sender<Result<Asked, Failure>>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Progress {
+    patience_ms: u64,
+    output: u64,
+}
+
+impl Waiter {
+    pub(super) fn new(
+        verb: Verb,
+        ids: Vec<ServerId>,
+        request: &Request,
+        fleet: &Fleet,
+        now: Moment,
+        reply: oneshot::Sender<Result<Asked, Failure>>,
+    ) -> Self {
+        let limit_ms = request.timeout_ms.filter(|ms| *ms > 0);
+        let patience_ms = patience_ms(verb, &ids, fleet);
+        let progress = limit_ms.is_none().then(|| Progress { patience_ms, output: output_of(&ids, fleet) });
+        let wait_ms = if request.wait { limit_ms.unwrap_or(patience_ms) } else { 0 };
+        Self { verb, ids, until_ms: now.mono_ms.saturating_add(wait_ms), progress, reply }
+    }
+
+    fn is_done(&self, fleet: &Fleet) -> bool {
+        self.ids.iter().filter_map(|id| fleet.status(id)).all(|status| is_settled(self.verb, status))
+    }
+
+    /// Moves the limit on if there was progress; true when the time is up.
+    fn is_late(&mut self, fleet: &Fleet, now: Moment) -> bool {
+        if self.until_ms > now.mono_ms {
+            return false;
+        }
+        if let Some(progress) = &mut self.progress {
+            let output = output_of(&self.ids, fleet);
+            if output != progress.output {
+                progress.output = output;
+                self.until_ms = now.mono_ms + progress.patience_ms;
+                return false;
+            }
+        }
+        true
+    }
+
+    fn answer(self, fleet: &Fleet, timed_out: bool) {
+        let servers = self.ids.iter().filter_map(|id| fleet.status(id)).cloned().collect();
+        let _ = self.reply.send(Ok(Asked { servers, timed_out }));
+    }
+}
+
+impl Waiters {
+    pub(super) fn add(&mut self, waiter: Waiter) {
+        self.waiting.push(waiter);
+    }
+
+    /// When the next of them has waited long enough.
+    pub(super) fn due_ms(&self) -> Option<u64> {
+        self.waiting.iter().map(|waiter| waiter.until_ms).min()
+    }
+
+    /// Answers those whose wish has come about or whose time is up.
+    pub(super) fn settle(&mut self, fleet: &Fleet, now: Moment) {
+        let mut at = 0;
+        while let Some(waiter) = self.waiting.get_mut(at) {
+            let is_done = waiter.is_done(fleet);
+            if is_done || waiter.reply.is_closed() || waiter.is_late(fleet, now) {
+                self.waiting.swap_remove(at).answer(fleet, !is_done);
+            } else {
+                at += 1;
+            }
+        }
+    }
+}
+
+fn is_settled(verb: Verb, status: &Status) -> bool {
+    match (verb, status.state) {
+        (Verb::Down, state) => matches!(state, State::Stopped | State::Failed) || is_external(status),
+        (Verb::Up | Verb::Restart, State::Ready | State::Failed | State::Stopped | State::Unhealthy)
+        | (Verb::Wait, State::Ready) => true,
+        (Verb::Up | Verb::Restart | Verb::Wait, _) => false,
+    }
+}
+
+/// Somebody else's is left alone, so it is not waited for.
+fn is_external(status: &Status) -> bool {
+    status.origin == Some(crate::model::Origin::External)
+}
+
+fn patience_ms(verb: Verb, ids: &[ServerId], fleet: &Fleet) -> u64 {
+    let plans = ids.iter().filter_map(|id| fleet.plan(id));
+    let limits = plans.map(|(_, plan)| match verb {
+        Verb::Down => plan.settings.stop_timeout * 2,
+        Verb::Up | Verb::Restart | Verb::Wait => plan.settings.ready_timeout,
+    });
+    limits.max().map_or(60_000, |limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// How much the servers have said: the sign of life of one that installs packages for minutes.
+fn output_of(ids: &[ServerId], fleet: &Fleet) -> u64 {
+    let logs = ids.iter().filter_map(|id| fleet.plan(id)).map(|(_, plan)| &plan.log);
+    logs.filter_map(|log| std::fs::metadata(log).ok()).map(|meta| meta.len()).sum()
+}

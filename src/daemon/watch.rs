@@ -1,0 +1,205 @@
+//! Watches the sockets of trees: a thread that asks the kernel which sockets listen, and walks a tree only when that
+//! answer can concern it.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::core::Message;
+use crate::model::{Instance, ServerId};
+use crate::os::sockets::{self, Listening};
+use crate::paths::ServerPlace;
+use crate::supervisor::{Attention, Event, Sight};
+use crate::survey::sight_of;
+
+/// Tells the thread what to watch.
+#[derive(Debug, Clone)]
+pub(super) struct SocketWatch {
+    orders: Sender<Order>,
+}
+
+#[derive(Debug)]
+enum Order {
+    Watch(Box<(ServerId, Watched)>),
+    Unwatch(ServerId),
+    LookNow(ServerId),
+}
+
+/// One tree that is watched.
+#[derive(Debug)]
+pub(super) struct Watched {
+    pub(super) generation: u64,
+    pub(super) shim: Instance,
+    pub(super) asked_port: u16,
+    pub(super) attention: Attention,
+    pub(super) place: ServerPlace,
+}
+
+impl SocketWatch {
+    /// Starts the thread; it ends when the last `SocketWatch` is dropped.
+    pub(super) fn start(post: UnboundedSender<Message>) -> Self {
+        let (orders, inbox) = channel();
+        let watching = Watching { post, trees: HashMap::new(), unowned: HashSet::new() };
+        let thread = std::thread::Builder::new().name("sockets".to_owned());
+        if let Err(error) = thread.spawn(move || watching.run(&inbox)) {
+            tracing::error!("cannot watch sockets: {error}");
+        }
+        Self { orders }
+    }
+
+    pub(super) fn watch(&self, id: ServerId, watched: Watched) {
+        let _ = self.orders.send(Order::Watch(Box::new((id, watched))));
+    }
+
+    pub(super) fn unwatch(&self, id: ServerId) {
+        let _ = self.orders.send(Order::Unwatch(id));
+    }
+
+    /// Something happened to the tree: it is walked whatever the sockets say.
+    pub(super) fn look_now(&self, id: ServerId) {
+        let _ = self.orders.send(Order::LookNow(id));
+    }
+}
+
+struct Tree {
+    watched: Watched,
+    since: Instant,
+    walked: Instant,
+    sight: Option<Sight>,
+    must_look: bool,
+    /// A socket appeared that is nobody's yet: it may be this tree's.
+    may_own: bool,
+}
+
+struct Watching {
+    post: UnboundedSender<Message>,
+    trees: HashMap<ServerId, Tree>,
+    /// Sockets that were there when no tree held them.
+    unowned: HashSet<u64>,
+}
+
+/// Between two looks at the sockets while every tree is calm.
+const CALM: Duration = Duration::from_secs(1);
+/// Between two walks of one tree for sockets that may be its own, but are not on its port.
+const WALK_PAUSE: Duration = Duration::from_millis(15);
+
+impl Watching {
+    fn run(mut self, inbox: &Receiver<Order>) {
+        loop {
+            let order = match self.pause() {
+                None => inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                Some(pause) => inbox.recv_timeout(pause),
+            };
+            match order {
+                Ok(order) => {
+                    self.take(order);
+                    while let Ok(order) = inbox.try_recv() {
+                        self.take(order);
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+            self.look();
+        }
+    }
+
+    fn take(&mut self, order: Order) {
+        match order {
+            Order::Watch(order) => {
+                let (id, watched) = *order;
+                let now = Instant::now();
+                // The same life watched with another attention: what was seen of it still holds.
+                let known = self.trees.remove(&id).filter(|tree| tree.watched.generation == watched.generation);
+                let must_look = known.is_none();
+                let sight = known.and_then(|tree| tree.sight);
+                self.trees.insert(id, Tree { watched, since: now, walked: now, sight, must_look, may_own: true });
+            }
+            Order::Unwatch(id) => drop(self.trees.remove(&id)),
+            Order::LookNow(id) => {
+                if let Some(tree) = self.trees.get_mut(&id) {
+                    tree.must_look = true;
+                }
+            }
+        }
+    }
+
+    /// How long to wait: by the youngest tree that is watched closely. A server that listens at once is seen within a
+    /// millisecond, one that takes a minute costs ten looks a second. `None` when nothing is watched.
+    fn pause(&self) -> Option<Duration> {
+        let close = self.trees.values().filter(|tree| tree.watched.attention == Attention::Close);
+        let youngest = close.map(|tree| tree.since.elapsed()).min();
+        match youngest {
+            Some(age) if age < Duration::from_millis(300) => Some(Duration::from_millis(1)),
+            Some(age) if age < Duration::from_secs(3) => Some(Duration::from_millis(5)),
+            Some(age) if age < Duration::from_secs(20) => Some(Duration::from_millis(25)),
+            Some(_) => Some(Duration::from_millis(100)),
+            None if self.trees.is_empty() => None,
+            None => Some(CALM),
+        }
+    }
+
+    fn look(&mut self) {
+        let listening = match sockets::listening() {
+            Ok(listening) => listening,
+            Err(error) => return tracing::warn!("cannot list the listening sockets: {error}"),
+        };
+        let fresh = self.note_fresh(&listening);
+        let now = Instant::now();
+        for (id, tree) in &mut self.trees {
+            if tree.is_due(&listening, &fresh, now)
+                && let Some(sight) = tree.walk(&listening, now)
+            {
+                let generation = tree.watched.generation;
+                let _ = self.post.send(Message::Event(Event::Seen { id: id.clone(), generation, sight }));
+            }
+        }
+    }
+
+    /// The sockets that no tree holds and that were not there before; each makes every searching tree look once.
+    fn note_fresh(&mut self, listening: &[Listening]) -> Vec<Listening> {
+        let sights = self.trees.values().filter_map(|tree| tree.sight.as_ref());
+        let owned: HashSet<u64> = sights.flat_map(|sight| sight.sockets.iter().map(|socket| socket.id)).collect();
+        let free: Vec<&Listening> = listening.iter().filter(|socket| !owned.contains(&socket.id)).collect();
+        let fresh: Vec<Listening> =
+            free.iter().filter(|socket| !self.unowned.contains(&socket.id)).map(|socket| **socket).collect();
+        self.unowned = free.into_iter().map(|socket| socket.id).collect();
+        if !fresh.is_empty() {
+            self.trees.values_mut().filter(|tree| tree.is_searching()).for_each(|tree| tree.may_own = true);
+        }
+        fresh
+    }
+}
+
+impl Tree {
+    /// True while a socket that appears may change which port is the server's.
+    fn is_searching(&self) -> bool {
+        let has_asked = |sight: &Sight| sight.sockets.iter().any(|s| s.port == self.watched.asked_port);
+        self.watched.attention == Attention::Close || !self.sight.as_ref().is_some_and(has_asked)
+    }
+
+    fn is_due(&self, listening: &[Listening], fresh: &[Listening], now: Instant) -> bool {
+        let is_there = |id: u64| listening.iter().any(|socket| socket.id == id);
+        let known = self.sight.as_ref().map(|sight| sight.sockets.as_slice()).unwrap_or_default();
+        let has_lost = known.iter().any(|socket| !is_there(socket.id));
+        let is_on_port = fresh.iter().any(|socket| socket.port == self.watched.asked_port);
+        let may_search = self.may_own && now.duration_since(self.walked) >= WALK_PAUSE;
+        self.must_look || has_lost || is_on_port || may_search
+    }
+
+    /// Walks the tree; gives what was seen when it is not what was seen before.
+    fn walk(&mut self, listening: &[Listening], now: Instant) -> Option<Sight> {
+        self.must_look = false;
+        self.may_own = false;
+        self.walked = now;
+        let Watched { shim, asked_port, place, .. } = &self.watched;
+        let sight = sight_of(shim, *asked_port, listening, place);
+        if self.sight.as_ref() == Some(&sight) {
+            return None;
+        }
+        self.sight = Some(sight.clone());
+        Some(sight)
+    }
+}

@@ -1,0 +1,460 @@
+//! Private atomic writes, defensive reads, and removal of only what was judged, all relative to a folder.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::windows::fs::OpenOptionsExt;
+use std::os::windows::io::AsRawHandle;
+use std::path::{Component, Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use windows_sys::Win32::Foundation::{
+    ERROR_ACCESS_DENIED, ERROR_ALREADY_EXISTS, ERROR_DIRECTORY, ERROR_SHARING_VIOLATION, GENERIC_WRITE,
+};
+use windows_sys::Win32::Storage::FileSystem::{
+    BY_HANDLE_FILE_INFORMATION, CREATE_NEW, CreateDirectoryW, CreateFileW, DELETE, FILE_ATTRIBUTE_NORMAL,
+    FILE_DISPOSITION_FLAG_DELETE, FILE_DISPOSITION_FLAG_IGNORE_READONLY_ATTRIBUTE,
+    FILE_DISPOSITION_FLAG_POSIX_SEMANTICS, FILE_DISPOSITION_INFO, FILE_DISPOSITION_INFO_EX, FILE_FLAG_BACKUP_SEMANTICS,
+    FILE_FLAG_OPEN_REPARSE_POINT, FILE_INFO_BY_HANDLE_CLASS, FILE_READ_ATTRIBUTES, FILE_SHARE_DELETE, FILE_SHARE_READ,
+    FILE_SHARE_WRITE, FileDispositionInfo, FileDispositionInfoEx, GetFileInformationByHandle,
+    SetFileInformationByHandle,
+};
+
+use super::kernel::{self, is_error, succeeded, take};
+use super::security::{self, Access};
+use crate::model::Timestamp;
+use crate::os::lock::Lock;
+
+/// A folder. Paths below it are checked part by part and links refused; unlike on Unix the folder is not held, so a
+/// part that is exchanged between the check and the use is followed. Making a link needs the right to write there.
+#[derive(Debug)]
+pub struct Folder {
+    path: PathBuf,
+}
+
+/// Which file it was, and in which version: enough to see that it is still the one that was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Stamp {
+    volume: u32,
+    index: u64,
+    size: u64,
+    modified: u64,
+}
+
+/// How much a write must survive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// The end of this process.
+    Process,
+    /// A power cut: file and folder are synced.
+    Power,
+}
+
+/// Why a file could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// There is none.
+    #[error("there is no such file")]
+    Missing,
+    /// A link or junction, where following one could leave the folder.
+    #[error("it is a symbolic link")]
+    Link,
+    /// A folder or a device.
+    #[error("it is not a regular file")]
+    NotRegular,
+    /// More bytes than can be meant.
+    #[error("it is {size} bytes long, more than {most}")]
+    TooLarge {
+        /// Its size in bytes.
+        size: u64,
+        /// The limit in bytes.
+        most: u64,
+    },
+    /// Everything else.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+}
+
+impl FileError {
+    fn of(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::NotFound => Self::Missing,
+            io::ErrorKind::NotADirectory => Self::NotRegular,
+            _ if is_error(&error, ERROR_DIRECTORY) => Self::NotRegular,
+            _ => Self::Io(error),
+        }
+    }
+}
+
+impl Stamp {
+    /// When the file was written.
+    pub fn modified(&self) -> Timestamp {
+        Timestamp(kernel::unix_ms(self.modified))
+    }
+
+    fn of(file: &File) -> io::Result<Self> {
+        let mut told = BY_HANDLE_FILE_INFORMATION::default();
+        // SAFETY: the file is open, and the place is ours.
+        succeeded(unsafe { GetFileInformationByHandle(file.as_raw_handle(), &raw mut told) })?;
+        let whole = |high: u32, low: u32| u64::from(high) << 32 | u64::from(low);
+        Ok(Self {
+            volume: told.dwVolumeSerialNumber,
+            index: whole(told.nFileIndexHigh, told.nFileIndexLow),
+            size: whole(told.nFileSizeHigh, told.nFileSizeLow),
+            modified: kernel::ticks(told.ftLastWriteTime),
+        })
+    }
+}
+
+impl Folder {
+    /// Opens a folder; links on the way to it are followed, as the user's own.
+    pub fn open(path: &Path) -> Result<Self, FileError> {
+        let is_folder = fs::metadata(path).map_err(FileError::of)?.is_dir();
+        if is_folder { Ok(Self { path: path.to_owned() }) } else { Err(FileError::NotRegular) }
+    }
+
+    /// Opens a folder of ours, made for this user alone when it is missing, parents included.
+    pub fn make(path: &Path) -> Result<Self, FileError> {
+        make_all(path)?;
+        Self::open(path)
+    }
+
+    /// Opens a folder below this one; a link on the way is an error.
+    pub fn beneath(&self, relative: &Path) -> Result<Self, FileError> {
+        self.walk(relative, |_| Ok(()))
+    }
+
+    /// Opens a folder below this one, made for this user alone when it is missing; a link on the way is an error.
+    pub fn make_beneath(&self, relative: &Path) -> Result<Self, FileError> {
+        self.walk(relative, make_one)
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Reads a regular file of at most `most` bytes. Never waits, never follows a link.
+    pub fn read(&self, name: &str, most: u64) -> Result<(Vec<u8>, Stamp), FileError> {
+        let (file, stamp) = open_regular(OpenOptions::new().read(true), &self.path.join(name))?;
+        if stamp.size > most {
+            return Err(FileError::TooLarge { size: stamp.size, most });
+        }
+        let mut bytes = Vec::with_capacity(usize::try_from(stamp.size).unwrap_or(0) + 1);
+        file.take(most + 1).read_to_end(&mut bytes)?;
+        let size = bytes.len() as u64;
+        if size > most {
+            return Err(FileError::TooLarge { size, most });
+        }
+        Ok((bytes, stamp))
+    }
+
+    /// Replaces a file whole, for this user alone: a reader sees the old bytes or the new ones, never a part.
+    pub fn replace(&self, name: &str, bytes: &[u8], durability: Durability) -> Result<(), FileError> {
+        let temp = self.path.join(temp_name(name));
+        let result =
+            write_new(&temp, bytes, durability).and_then(|()| patiently(|| fs::rename(&temp, self.path.join(name))));
+        if result.is_err() {
+            let _ = fs::remove_file(&temp);
+        }
+        result.map_err(FileError::of)?;
+        if durability == Durability::Power {
+            self.sync();
+        }
+        Ok(())
+    }
+
+    /// Writes a file that is not there yet or may be absent for a moment; here the same as [`Folder::replace`].
+    pub fn renew(&self, name: &str, bytes: &[u8]) -> Result<(), FileError> {
+        self.replace(name, bytes, Durability::Process)
+    }
+
+    /// Removes a file; that it is missing is no error.
+    pub fn remove(&self, name: &str) -> Result<(), FileError> {
+        match patiently(|| fs::remove_file(self.path.join(name))) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            result => result.map_err(FileError::of),
+        }
+    }
+
+    /// Removes a file if it is still the one of `stamp`; `false` when it is another one or gone. What is compared is
+    /// opened, and what was opened is removed: one that takes its name in the meantime is not touched.
+    pub fn remove_if(&self, name: &str, stamp: &Stamp) -> Result<bool, FileError> {
+        let mut options = OpenOptions::new();
+        options.access_mode(DELETE | FILE_READ_ATTRIBUTES);
+        match open_regular(&mut options, &self.path.join(name)) {
+            Ok((file, found)) if found == *stamp => {
+                remove_opened(&file)?;
+                Ok(true)
+            }
+            Ok(_) | Err(FileError::Missing | FileError::Link | FileError::NotRegular) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Holds the folder's lock until the answer is dropped; waits for whoever has it. Windows locks no folders: it is on
+    /// the file `.lock` inside.
+    pub fn lock(&self) -> io::Result<FolderLock> {
+        Ok(FolderLock { _lock: Lock::wait(&self.path.join(".lock"))? })
+    }
+
+    fn walk(&self, relative: &Path, prepare: impl Fn(&Path) -> io::Result<()>) -> Result<Self, FileError> {
+        let mut path = self.path.clone();
+        for component in relative.components() {
+            let Component::Normal(name) = component else {
+                return Err(FileError::Io(io::Error::other(format!("`{}` leaves its folder", relative.display()))));
+            };
+            path.push(name);
+            prepare(&path).map_err(FileError::of)?;
+            let found = fs::symlink_metadata(&path).map_err(FileError::of)?;
+            // Junctions count as links.
+            if found.is_symlink() {
+                return Err(FileError::Link);
+            }
+            if !found.is_dir() {
+                return Err(FileError::NotRegular);
+            }
+        }
+        Ok(Self { path })
+    }
+
+    /// NTFS keeps a journal of names and needs no sync to stay whole; this only asks it to write that out now.
+    fn sync(&self) {
+        let folder = OpenOptions::new().write(true).custom_flags(FILE_FLAG_BACKUP_SEMANTICS).open(&self.path);
+        let _ = folder.and_then(|folder| folder.sync_all());
+    }
+}
+
+/// A folder's lock; freed on drop.
+#[derive(Debug)]
+pub struct FolderLock {
+    _lock: Lock,
+}
+
+/// Reads a regular file at a path, see [`Folder::read`]; links in the path's folders are followed.
+pub fn read_small(path: &Path, most: u64) -> Result<(Vec<u8>, Stamp), FileError> {
+    let (folder, name) = split(path)?;
+    Folder::open(folder)?.read(name, most)
+}
+
+/// Replaces a file at a path, see [`Folder::replace`]. A link at the very end is resolved first, so that settings kept
+/// elsewhere and linked stay linked.
+pub fn replace(path: &Path, bytes: &[u8], durability: Durability) -> Result<(), FileError> {
+    let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let (folder, name) = split(&target)?;
+    Folder::make(folder)?.replace(name, bytes, durability)
+}
+
+/// True when `path` is a folder of this user's that nobody else may write to or read.
+pub fn is_private_folder(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|meta| meta.is_dir()) && security::is_private(path)
+}
+
+fn split(path: &Path) -> Result<(&Path, &str), FileError> {
+    let name = path.file_name().and_then(|name| name.to_str());
+    match (path.parent(), name) {
+        (Some(folder), Some(name)) if folder.as_os_str().is_empty() => Ok((Path::new("."), name)),
+        (Some(folder), Some(name)) => Ok((folder, name)),
+        _ => Err(FileError::Io(io::Error::other(format!("`{}` names no file", path.display())))),
+    }
+}
+
+/// Opens what is there, link or folder, without following or waiting, and lets others delete and replace it meanwhile.
+fn open_regular(options: &mut OpenOptions, path: &Path) -> Result<(File, Stamp), FileError> {
+    let file = options
+        .share_mode(FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE)
+        .custom_flags(FILE_FLAG_OPEN_REPARSE_POINT | FILE_FLAG_BACKUP_SEMANTICS)
+        .open(path)
+        .map_err(FileError::of)?;
+    let found = file.metadata()?;
+    if found.is_symlink() {
+        return Err(FileError::Link);
+    }
+    if !found.is_file() {
+        return Err(FileError::NotRegular);
+    }
+    let stamp = Stamp::of(&file)?;
+    Ok((file, stamp))
+}
+
+fn write_new(path: &Path, bytes: &[u8], durability: Durability) -> io::Result<()> {
+    let mut file = create_private(path)?;
+    file.write_all(bytes)?;
+    if durability == Durability::Power { file.sync_all() } else { Ok(()) }
+}
+
+fn create_private(path: &Path) -> io::Result<File> {
+    let access = Access::private()?;
+    let attributes = access.attributes();
+    let path = extended(path)?;
+    let share = FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE;
+    // SAFETY: the path ends with a NUL, the attributes live until the call is over, and the handle is ours.
+    let file = unsafe {
+        take(CreateFileW(
+            path.as_ptr(),
+            GENERIC_WRITE,
+            share,
+            &raw const attributes,
+            CREATE_NEW,
+            FILE_ATTRIBUTE_NORMAL,
+            std::ptr::null_mut(),
+        ))
+    }?;
+    Ok(File::from(file))
+}
+
+fn make_all(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        make_all(parent)?;
+    }
+    make_one(path)
+}
+
+fn make_one(path: &Path) -> io::Result<()> {
+    let access = Access::private()?;
+    let attributes = access.attributes();
+    let path = extended(path)?;
+    // SAFETY: the path ends with a NUL, and the attributes live until the call is over.
+    match succeeded(unsafe { CreateDirectoryW(path.as_ptr(), &raw const attributes) }) {
+        Err(error) if is_error(&error, ERROR_ALREADY_EXISTS) => Ok(()),
+        result => result,
+    }
+}
+
+/// A path as the calls take it that would otherwise refuse more than 260 characters.
+fn extended(path: &Path) -> io::Result<Vec<u16>> {
+    let path = std::path::absolute(path)?;
+    let text = path.as_os_str().to_string_lossy();
+    if !path.is_absolute() || text.starts_with(r"\\") {
+        return Ok(kernel::wide(&path));
+    }
+    let mut prefixed = std::ffi::OsString::from(r"\\?\");
+    prefixed.push(&path);
+    Ok(kernel::wide(prefixed))
+}
+
+fn remove_opened(file: &File) -> io::Result<()> {
+    // Windows 10 lets the name go at once, even while somebody reads; older ones and other file systems refuse that.
+    let flags = FILE_DISPOSITION_FLAG_DELETE
+        | FILE_DISPOSITION_FLAG_POSIX_SEMANTICS
+        | FILE_DISPOSITION_FLAG_IGNORE_READONLY_ATTRIBUTE;
+    set(file, FileDispositionInfoEx, &FILE_DISPOSITION_INFO_EX { Flags: flags })
+        .or_else(|_| set(file, FileDispositionInfo, &FILE_DISPOSITION_INFO { DeleteFile: true }))
+}
+
+fn set<T>(file: &File, class: FILE_INFO_BY_HANDLE_CLASS, value: &T) -> io::Result<()> {
+    let size = u32::try_from(size_of::<T>()).unwrap_or(0);
+    // SAFETY: the file is open, and the value is `size` bytes long.
+    succeeded(unsafe { SetFileInformationByHandle(file.as_raw_handle(), class, (&raw const *value).cast(), size) })
+}
+
+/// How long others are waited for: virus scanners and indexers open what was just written, without sharing it.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// Tries again while others have the file open in a way that forbids it.
+fn patiently(attempt: impl Fn() -> io::Result<()>) -> io::Result<()> {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        match attempt() {
+            Err(error) if is_in_use(&error) && Instant::now() < until => pause(),
+            result => return result,
+        }
+    }
+}
+
+fn is_in_use(error: &io::Error) -> bool {
+    is_error(error, ERROR_ACCESS_DENIED) || is_error(error, ERROR_SHARING_VIOLATION)
+}
+
+/// There is no event to wait for: nobody tells when another program closes a file.
+#[allow(clippy::disallowed_methods)]
+fn pause() {
+    std::thread::sleep(Duration::from_millis(10));
+}
+
+/// Not to be guessed, so that nobody plants a link there first.
+fn temp_name(name: &str) -> String {
+    format!(".{name}.{:016x}", fastrand::u64(..))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folder() -> (tempfile::TempDir, Folder) {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Folder::open(dir.path()).unwrap();
+        (dir, folder)
+    }
+
+    #[test]
+    fn a_written_file_reads_back_and_leaves_nothing_beside_it() {
+        let (dir, folder) = folder();
+        folder.replace("a", b"one", Durability::Power).unwrap();
+        folder.replace("a", b"two", Durability::Process).unwrap();
+        folder.renew("a", b"three").unwrap();
+        let (bytes, stamp) = folder.read("a", 10).unwrap();
+        assert_eq!(bytes, b"three");
+        assert!(stamp.modified().age_at(Timestamp::now()) < Duration::from_mins(1));
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "no temp file is left");
+    }
+
+    #[test]
+    fn a_reader_is_left_what_it_has_opened_or_waited_for() {
+        let (_dir, folder) = folder();
+        folder.replace("a", b"one", Durability::Process).unwrap();
+        let (mut reader, _) = open_regular(OpenOptions::new().read(true), &folder.path.join("a")).unwrap();
+        std::thread::scope(|scope| {
+            let replaced = scope.spawn(|| folder.replace("a", b"two", Durability::Process));
+            let mut old = Vec::new();
+            reader.read_to_end(&mut old).unwrap();
+            assert_eq!(old, b"one");
+            // Windows replaces it all the same; Wine, and what shares no deletion, holds the writer up.
+            drop(reader);
+            replaced.join().unwrap().unwrap();
+        });
+        assert_eq!(folder.read("a", 10).unwrap().0, b"two");
+    }
+
+    #[test]
+    fn nothing_but_a_small_regular_file_is_read() {
+        let (dir, folder) = folder();
+        assert!(matches!(folder.read("none", 10), Err(FileError::Missing)));
+        fs::create_dir(dir.path().join("dir")).unwrap();
+        assert!(matches!(folder.read("dir", 10), Err(FileError::NotRegular)));
+        let sparse = File::create(dir.path().join("large")).unwrap();
+        sparse.set_len(1 << 20).unwrap();
+        assert!(matches!(folder.read("large", 10), Err(FileError::TooLarge { .. })));
+        assert!(matches!(folder.beneath(Path::new("large")), Err(FileError::NotRegular)));
+        assert!(matches!(folder.beneath(Path::new("none")), Err(FileError::Missing)));
+        assert!(folder.beneath(Path::new("../x")).is_err());
+    }
+
+    #[test]
+    fn a_folder_that_was_made_is_private() {
+        let (dir, folder) = folder();
+        let made = folder.make_beneath(Path::new(".pm/servers/web")).unwrap();
+        assert_eq!(made.path(), dir.path().join(".pm/servers/web"));
+        assert!(is_private_folder(made.path()));
+        made.replace("a", b"one", Durability::Process).unwrap();
+        let long = dir.path().join("l".repeat(150)).join("m".repeat(150));
+        Folder::make(&long).unwrap().replace("a", b"one", Durability::Process).unwrap();
+        drop(made.lock().unwrap());
+    }
+
+    #[test]
+    fn only_the_very_file_that_was_judged_is_removed() {
+        let (_dir, folder) = folder();
+        folder.replace("a", b"one", Durability::Process).unwrap();
+        let (_, judged) = folder.read("a", 10).unwrap();
+        folder.replace("a", b"new", Durability::Process).unwrap();
+        assert!(!folder.remove_if("a", &judged).unwrap());
+        let (bytes, now) = folder.read("a", 10).unwrap();
+        assert_eq!(bytes, b"new");
+        assert!(folder.remove_if("a", &now).unwrap());
+        assert!(!folder.remove_if("a", &now).unwrap());
+        folder.remove("a").unwrap();
+    }
+}

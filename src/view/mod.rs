@@ -1,0 +1,199 @@
+//! What people read, made from [`Status`]: tables and texts as data. Pure.
+
+use std::fmt::Write as _;
+
+use crate::model::{Origin, State, Status, Timestamp};
+
+/// Whether colours are wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Style {
+    /// Text alone.
+    Plain,
+    /// ANSI colours.
+    Colour,
+}
+
+/// The table of `ls`: a line a server, columns as wide as their widest value; empty without servers.
+pub fn table(servers: &[Status], now: Timestamp, style: Style) -> String {
+    if servers.is_empty() {
+        return String::new();
+    }
+    let head = ["SERVER", "STATE", "URL", "PID", "SINCE", "WHY"].map(str::to_owned);
+    let rows: Vec<[String; 6]> = servers.iter().map(|server| row(server, now)).collect();
+    let widths: Vec<usize> = (0..6)
+        .map(|column| std::iter::once(&head).chain(&rows).map(|row| row[column].chars().count()).max().unwrap_or(0))
+        .collect();
+    let mut text = String::new();
+    push_row(&mut text, &head, &widths, |_, cell| cell.to_owned());
+    for (cells, server) in rows.iter().zip(servers) {
+        push_row(&mut text, cells, &widths, |column, cell| match (column, style) {
+            (1, Style::Colour) => painted(cell, server.state),
+            _ => cell.to_owned(),
+        });
+    }
+    text
+}
+
+/// Everything about one server, a fact a line.
+pub fn details(server: &Status, now: Timestamp, style: Style) -> String {
+    let mut text = String::new();
+    let state = match style {
+        Style::Colour => painted(server.state.word(), server.state),
+        Style::Plain => server.state.word().to_owned(),
+    };
+    let since = server.since.map(|since| format!(" for {}", age(since, now))).unwrap_or_default();
+    let _ = writeln!(text, "{}  {state}{since}", server.id());
+    let mut fact = |name: &str, value: Option<String>| {
+        if let Some(value) = value {
+            let _ = writeln!(text, "  {name:<10} {value}");
+        }
+    };
+    fact("why", server.reason.clone());
+    fact("url", server.url.clone());
+    fact("pid", server.pid.map(|pid| format!("{pid}{}", started_by(server.origin))));
+    fact("next try", server.next_try.map(|at| format!("in {}", age(now, at))));
+    fact("restarts", (server.restarts > 0).then(|| server.restarts.to_string()));
+    let has_ended = server.exit.code.is_some() || server.exit.signal.is_some();
+    let ended = server.exit.at.map(|at| format!(", {} ago", age(at, now))).unwrap_or_default();
+    fact("last end", has_ended.then(|| format!("{}{ended}", server.exit)));
+    let trusted = if server.trusted { "" } else { "  (not approved)" };
+    fact("command", server.command.as_ref().map(|command| format!("{command}{trusted}")));
+    fact("port file", server.verdict.as_ref().map(|v| format!("{}  ({v})", server.port_file.display())));
+    fact("log", server.log.as_ref().map(|log| log.display().to_string()));
+    text
+}
+
+/// One change as a line of `events`.
+pub fn change(at: &str, server: &Status, what: &str) -> String {
+    let url = server.url.as_deref().map(|url| format!("  {url}")).unwrap_or_default();
+    format!("{at}  {}  {what}{url}", server.id())
+}
+
+/// How long ago `then` was, in its one or two largest units.
+pub fn age(then: Timestamp, now: Timestamp) -> String {
+    let seconds = then.age_at(now).as_secs();
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3_600 => format!("{} min", seconds / 60),
+        3_600..86_400 => format!("{} h {} min", seconds / 3_600, seconds / 60 % 60),
+        _ => format!("{} d {} h", seconds / 86_400, seconds / 3_600 % 24),
+    }
+}
+
+fn row(server: &Status, now: Timestamp) -> [String; 6] {
+    let dash = || "-".to_owned();
+    let why = match (&server.reason, server.origin) {
+        (Some(reason), _) => reason.clone(),
+        (None, Some(Origin::External)) => "started outside of Pierhead".to_owned(),
+        (None, _) if !server.trusted && server.command.is_some() => "command not approved".to_owned(),
+        (None, _) => String::new(),
+    };
+    [
+        server.id().to_string(),
+        server.state.word().to_owned(),
+        server.url.clone().unwrap_or_else(dash),
+        server.pid.map_or_else(dash, |pid| pid.to_string()),
+        server.since.map_or_else(dash, |since| age(since, now)),
+        why,
+    ]
+}
+
+fn push_row(text: &mut String, cells: &[String; 6], widths: &[usize], paint: impl Fn(usize, &str) -> String) {
+    let mut line = String::new();
+    for (column, cell) in cells.iter().enumerate() {
+        let gap = widths[column].saturating_sub(cell.chars().count());
+        let _ = write!(line, "{}{}  ", paint(column, cell), " ".repeat(gap));
+    }
+    text.push_str(line.trim_end());
+    text.push('\n');
+}
+
+fn painted(word: &str, state: State) -> String {
+    let colour = match state {
+        State::Ready => 32,
+        State::Starting | State::Stopping | State::Waiting => 33,
+        State::Failed | State::Unhealthy | State::NotServing => 31,
+        State::Stopped => 90,
+    };
+    format!("\u{1b}[{colour}m{word}\u{1b}[0m")
+}
+
+fn started_by(origin: Option<Origin>) -> &'static str {
+    match origin {
+        Some(Origin::External) => "  (started outside of Pierhead)",
+        Some(Origin::Adopted) => "  (adopted)",
+        Some(Origin::Spawned) | None => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Exit;
+
+    fn server(name: &str, state: State) -> Status {
+        let is_ready = state == State::Ready;
+        Status {
+            repo: "shop".to_owned(),
+            root: "/src/shop".into(),
+            server: name.to_owned(),
+            default: name == "web",
+            state,
+            origin: is_ready.then_some(Origin::Spawned),
+            pid: is_ready.then_some(4242),
+            host: is_ready.then(|| "127.0.0.1".to_owned()),
+            port: is_ready.then_some(21_734),
+            url: is_ready.then(|| "http://127.0.0.1:21734/".to_owned()),
+            since: Some(Timestamp(1_000_000)),
+            verdict: is_ready.then(|| "live".to_owned()),
+            reason: (!is_ready).then(|| "ended with exit code 1".to_owned()),
+            exit: if is_ready { Exit::default() } else { Exit::with_code(1, Timestamp(1_000_000)) },
+            restarts: 0,
+            next_try: None,
+            command: Some("npm run dev".to_owned()),
+            trusted: true,
+            port_file: "/src/shop/.pm/server.json".into(),
+            log: Some("/state/output.log".into()),
+        }
+    }
+
+    #[test]
+    fn the_table_lines_up() {
+        let servers = [server("web", State::Ready), server("worker", State::Failed)];
+        let expected = "\
+SERVER       STATE   URL                      PID   SINCE       WHY
+shop/web     ready   http://127.0.0.1:21734/  4242  2 h 10 min
+shop/worker  failed  -                        -     2 h 10 min  ended with exit code 1
+";
+        assert_eq!(table(&servers, Timestamp(1_000_000 + 7_800_000), Style::Plain), expected);
+        assert_eq!(table(&[], Timestamp(0), Style::Plain), "");
+    }
+
+    #[test]
+    fn colours_do_not_move_columns() {
+        let servers = [server("web", State::Ready)];
+        let plain = table(&servers, Timestamp(0), Style::Plain);
+        let colour = table(&servers, Timestamp(0), Style::Colour);
+        assert_eq!(colour.replace("\u{1b}[32m", "").replace("\u{1b}[0m", ""), plain);
+    }
+
+    #[test]
+    fn the_details_name_what_is_known_and_nothing_else() {
+        let expected = "\
+shop/worker  failed for 5 s
+  why        ended with exit code 1
+  last end   exit code 1, 5 s ago
+  command    npm run dev
+  log        /state/output.log
+";
+        assert_eq!(details(&server("worker", State::Failed), Timestamp(1_005_000), Style::Plain), expected);
+    }
+
+    #[test]
+    fn an_age_is_told_in_its_largest_units() {
+        let cases = [(0, "0 s"), (59, "59 s"), (60, "1 min"), (3_661, "1 h 1 min"), (90_000, "1 d 1 h")];
+        for (seconds, expected) in cases {
+            assert_eq!(age(Timestamp(0), Timestamp(seconds * 1000)), expected);
+        }
+    }
+}
