@@ -88,6 +88,9 @@ impl Client {
         };
         let mut command = Command::new(program);
         command.args(["daemon", "run", "--detach"]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        // No folder of anybody's is kept busy by it.
+        #[cfg(unix)]
+        command.current_dir("/");
         session::detach(&mut command);
         let mut child = command.spawn().map_err(|error| failed(error.to_string()))?;
         let begun = Instant::now();

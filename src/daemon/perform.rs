@@ -15,10 +15,10 @@ use super::ports::PortBook;
 use super::probe;
 use super::watch::{SocketWatch, Watched};
 use super::watcher::FolderWatch;
-use crate::model::{Instance, ServerId, Signal, Timestamp, Verdict};
+use crate::model::{Instance, ServerId, Signal, Timestamp};
 use crate::os::exit::ended;
 use crate::os::files::Folder;
-use crate::os::process::{self, Life, Process};
+use crate::os::process::Process;
 use crate::os::tree;
 use crate::paths::ServerPlace;
 use crate::portfile::{PortFile, WRITER, connect_host, loopback_url};
@@ -221,11 +221,7 @@ impl Performer {
                     self.follow_owner(id, &socket.owner);
                 }
             }
-            Event::FileFound { id, found: Some(Found { verdict: Verdict::Live, pid, .. }) } => {
-                if let Ok(Life::Alive(owner)) = process::look(*pid) {
-                    self.follow_owner(id, &owner);
-                }
-            }
+            Event::FileFound { id, found: Some(Found { owner: Some(owner), .. }) } => self.follow_owner(id, owner),
             _ => {}
         }
     }

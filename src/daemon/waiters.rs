@@ -99,7 +99,7 @@ fn is_settled(verb: Verb, status: &Status) -> bool {
     match (verb, status.state) {
         (Verb::Down, state) => matches!(state, State::Stopped | State::Failed) || is_external(status),
         (Verb::Up | Verb::Restart, State::Ready | State::Failed | State::Stopped | State::Unhealthy)
-        | (Verb::Wait, State::Ready) => true,
+        | (Verb::Wait, State::Ready | State::Failed) => true,
         (Verb::Up | Verb::Restart | Verb::Wait, _) => false,
     }
 }

@@ -207,6 +207,8 @@ pub struct Found {
     pub pid: u32,
     /// The verified address and port, when the verdict is `live`.
     pub at: Option<(IpAddr, u16)>,
+    /// Who listens there, when the verdict is `live`.
+    pub owner: Option<Instance>,
     /// True when Pierhead wrote it.
     pub is_ours: bool,
     /// When it was written.

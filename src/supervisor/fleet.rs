@@ -191,14 +191,13 @@ impl Fleet {
     fn settle(&mut self, now: Moment, out: &mut Vec<Effect>) {
         let queued: Vec<ServerId> = self.servers.values().filter(|s| s.is_queued()).map(|s| s.id.clone()).collect();
         for id in queued {
-            let failed = self.dependencies(&id).find(|needed| needed.has_failed());
-            let failed = failed.map(|needed| {
-                format!("`{}` failed: {}", needed.id.server, needed.reason().unwrap_or("no reason is known"))
-            });
+            // Whoever asked for it asked for these as well: one that rests now has ended since, or was stopped.
+            let missing = self.dependencies(&id).find(|needed| needed.is_idle() && needed.external().is_none());
+            let missing = missing.map(Server::why_idle);
             let waits: Vec<String> =
                 self.dependencies(&id).filter(|s| !s.is_ready()).map(|s| s.id.server.clone()).collect();
             let urls = if waits.is_empty() { self.urls(&id.repo, now) } else { BTreeMap::new() };
-            self.with(&id, |server| match failed {
+            self.with(&id, |server| match missing {
                 Some(reason) => server.give_up(reason),
                 None if waits.is_empty() => server.spawn(urls, out),
                 None => server.wait_for(waits),

@@ -27,6 +27,8 @@ pub(super) struct Server {
     last_exit: Exit,
     reason: Option<String>,
     file: Option<Found>,
+    /// Who served last: a look at the port file from before its end may be reported after it.
+    last_owner: Option<Instance>,
     since: Option<Timestamp>,
     shown: State,
 }
@@ -38,7 +40,10 @@ enum Phase {
     Queued {
         waits_for: Vec<String>,
     },
-    Spawning,
+    Spawning {
+        /// Its end was reported before its start was.
+        ended: Option<Exit>,
+    },
     Running(Running),
     Stopping(Stopping),
     Waiting {
@@ -121,6 +126,7 @@ impl Server {
             last_exit: Exit::default(),
             reason: None,
             file: None,
+            last_owner: None,
             since: None,
             shown: State::Stopped,
         }
@@ -145,7 +151,7 @@ impl Server {
                 self.begin_stop(Then::Start, now, out);
             }
             (Wish::Up, Phase::Running(_))
-            | (Wish::Up | Wish::Restart, Phase::Queued { .. } | Phase::Spawning)
+            | (Wish::Up | Wish::Restart, Phase::Queued { .. } | Phase::Spawning { .. })
             | (Wish::Down, Phase::Stopped) => {}
             (Wish::Down, Phase::Running(_)) => {
                 out.push(Effect::MarkDown { id: self.id.clone() });
@@ -161,7 +167,7 @@ impl Server {
                 out.push(Effect::MarkDown { id: self.id.clone() });
             }
             // A spawn that is under way is ended when it is reported.
-            (Wish::Down, Phase::Spawning) => out.push(Effect::MarkDown { id: self.id.clone() }),
+            (Wish::Down, Phase::Spawning { .. }) => out.push(Effect::MarkDown { id: self.id.clone() }),
         }
     }
 
@@ -180,7 +186,7 @@ impl Server {
     /// A queued server's dependencies are ready: it is started.
     pub(super) fn spawn(&mut self, urls: BTreeMap<String, String>, out: &mut Vec<Effect>) {
         self.generation += 1;
-        self.phase = Phase::Spawning;
+        self.phase = Phase::Spawning { ended: None };
         out.push(Effect::Spawn { id: self.id.clone(), generation: self.generation, restarts: self.restarts, urls });
     }
 
@@ -199,14 +205,18 @@ impl Server {
         now: Moment,
         out: &mut Vec<Effect>,
     ) {
-        if self.phase != Phase::Spawning || generation != self.generation {
+        let Phase::Spawning { ended } = &mut self.phase else { return };
+        if generation != self.generation {
             return;
         }
         match outcome {
             Ok(Spawn { shim, asked_port }) => {
+                let ended = ended.take();
                 self.reason = None;
                 self.run(Life { shim, asked_port, origin: Origin::Spawned, was_ready: false }, now, out);
-                if !self.is_wanted {
+                if let Some(exit) = ended {
+                    self.tree_ended(generation, exit, now, out);
+                } else if !self.is_wanted {
                     self.begin_stop(Then::Rest, now, out);
                 }
             }
@@ -223,7 +233,7 @@ impl Server {
     }
 
     pub(super) fn adopted(&mut self, adoption: Adoption, now: Moment, out: &mut Vec<Effect>) {
-        let is_ours = self.phase == Phase::Spawning && adoption.generation == self.generation;
+        let is_ours = matches!(self.phase, Phase::Spawning { .. }) && adoption.generation == self.generation;
         let is_running = matches!(self.phase, Phase::Running(_) | Phase::Stopping(_));
         if is_ours || is_running || adoption.generation < self.generation {
             return;
@@ -277,6 +287,10 @@ impl Server {
         if generation != self.generation {
             return;
         }
+        // What is known of the port file is about the life that has ended; it is looked at again.
+        if matches!(self.phase, Phase::Running(_) | Phase::Stopping(_)) {
+            self.file = None;
+        }
         match std::mem::replace(&mut self.phase, Phase::Stopped) {
             Phase::Running(running) => {
                 self.end_watch(out);
@@ -297,6 +311,7 @@ impl Server {
                     }
                 }
             }
+            Phase::Spawning { .. } => self.phase = Phase::Spawning { ended: Some(exit) },
             other => self.phase = other,
         }
     }
@@ -310,6 +325,9 @@ impl Server {
         }
         let before = running.serving.clone();
         running.serving = choose(sight, running.life.asked_port, before.as_ref().map(|s| s.port)).cloned();
+        if let Some(socket) = &running.serving {
+            self.last_owner = Some(socket.owner.clone());
+        }
         match (running.stage, &running.serving) {
             (Stage::Starting | Stage::Lost { .. } | Stage::NotServing, None) => {}
             (Stage::Starting, Some(_)) => self.listens(now, out),
@@ -368,7 +386,11 @@ impl Server {
     }
 
     pub(super) fn file_found(&mut self, found: Option<Found>, now: Moment, out: &mut Vec<Effect>) {
-        self.file = found;
+        let is_running = matches!(self.phase, Phase::Running(_));
+        let is_dead_ones = |found: &Found| {
+            found.owner.as_ref().zip(self.last_owner.as_ref()).is_some_and(|(owner, last)| owner.is_same_life(last))
+        };
+        self.file = found.filter(|found| is_running || !is_dead_ones(found));
         let Phase::Running(running) = &self.phase else { return };
         let is_live = self.file.as_ref().is_some_and(|file| file.verdict == Verdict::Live);
         let is_own = self.file.as_ref().is_some_and(|file| !file.is_ours);
@@ -399,7 +421,7 @@ impl Server {
     /// When something is due; `u64::MAX` when nothing is.
     pub(super) fn due_ms(&self) -> u64 {
         match &self.phase {
-            Phase::Stopped | Phase::Queued { .. } | Phase::Spawning | Phase::Failed => u64::MAX,
+            Phase::Stopped | Phase::Queued { .. } | Phase::Spawning { .. } | Phase::Failed => u64::MAX,
             Phase::Waiting { until_ms } => *until_ms,
             Phase::Stopping(stopping) => stopping.ladder.due_ms(),
             Phase::Running(running) => {
@@ -428,7 +450,7 @@ impl Server {
                 self.send(&shim, signals, out);
             }
             Phase::Running(_) => self.tick_running(now, out),
-            Phase::Stopped | Phase::Queued { .. } | Phase::Spawning | Phase::Waiting { .. } | Phase::Failed => {}
+            Phase::Stopped | Phase::Queued { .. } | Phase::Spawning { .. } | Phase::Waiting { .. } | Phase::Failed => {}
         }
     }
 
@@ -619,18 +641,16 @@ impl Server {
         self.state() == State::Ready
     }
 
-    /// True when it ended and will not be started again.
-    pub(super) fn has_failed(&self) -> bool {
-        self.phase == Phase::Failed && self.external().is_none()
-    }
-
-    pub(super) fn reason(&self) -> Option<&str> {
-        self.reason.as_deref()
+    /// Why what depends on it cannot start, for one that is idle.
+    pub(super) fn why_idle(&self) -> String {
+        let what = if self.phase == Phase::Failed { "failed" } else { "is stopped" };
+        let reason = self.reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default();
+        format!("`{}` {what}{reason}", self.id.server)
     }
 
     fn state(&self) -> State {
         match &self.phase {
-            Phase::Queued { .. } | Phase::Spawning => State::Starting,
+            Phase::Queued { .. } | Phase::Spawning { .. } => State::Starting,
             Phase::Running(running) => match running.stage {
                 Stage::Starting => State::Starting,
                 Stage::Ready | Stage::Lost { .. } => State::Ready,
@@ -703,7 +723,7 @@ impl Server {
                 (Some(running.life.origin), Some(pid), at)
             }
             Phase::Stopping(stopping) => (Some(stopping.life.origin), Some(stopping.life.shim.pid), None),
-            Phase::Queued { .. } | Phase::Spawning => (None, None, None),
+            Phase::Queued { .. } | Phase::Spawning { .. } => (None, None, None),
             Phase::Stopped | Phase::Waiting { .. } | Phase::Failed => match &self.file {
                 Some(Found { verdict: Verdict::Live | Verdict::Unsure(_), pid, at, .. }) if *pid != 0 => {
                     (Some(Origin::External), Some(*pid), *at)

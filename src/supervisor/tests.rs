@@ -1,1 +1,601 @@
 //! Tables and random schedules for the fleet.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::model::{Exit, Instance, Moment, ServerId, Signal, State, Timestamp, Unsure, Verdict};
+use crate::settings::Manifest;
+
+fn plans(toml: &str) -> Vec<Plan> {
+    let plan = |settings: crate::settings::ServerSettings| Plan {
+        trusted: true,
+        port_file: format!("/r/.pm/servers/{}/server.json", settings.name).into(),
+        log: "/log".into(),
+        settings,
+    };
+    Manifest::parse(toml).unwrap().servers.into_iter().map(plan).collect()
+}
+
+fn process(pid: u32) -> Instance {
+    Instance { pid, start: u64::from(pid), boot_id: "boot".to_owned(), pidfd_inode: None, pid_ns: None }
+}
+
+fn socket(port: u16, pid: u32) -> Socket {
+    Socket { address: [127, 0, 0, 1].into(), port, id: u64::from(port), owner: process(pid) }
+}
+
+/// A fleet, its clock, and what it wanted done.
+struct Bench {
+    fleet: Fleet,
+    now_ms: u64,
+    effects: Vec<Effect>,
+}
+
+fn web() -> ServerId {
+    ServerId::new("r", "web")
+}
+
+impl Bench {
+    fn new(toml: &str) -> Self {
+        let mut bench = Self { fleet: Fleet::new(), now_ms: 0, effects: Vec::new() };
+        bench.tell(Event::Configured { repo: "r".to_owned(), root: "/r".into(), plans: plans(toml), problem: None });
+        bench
+    }
+
+    fn moment(&self) -> Moment {
+        Moment { mono_ms: self.now_ms, wall: Timestamp(1_000_000 + self.now_ms) }
+    }
+
+    fn tell(&mut self, event: Event) -> &mut Self {
+        let now = self.moment();
+        self.effects = self.fleet.handle(event, now);
+        self
+    }
+
+    fn ask(&mut self, name: &str, wish: Wish) -> &mut Self {
+        self.tell(Event::Asked { ids: vec![ServerId::new("r", name)], wish })
+    }
+
+    /// The generation of the spawn that was just asked for.
+    fn spawn_of(&self, name: &str) -> Option<u64> {
+        self.effects.iter().find_map(|effect| match effect {
+            Effect::Spawn { id, generation, .. } if id.server == name => Some(*generation),
+            _ => None,
+        })
+    }
+
+    fn spawned(&mut self, name: &str, generation: u64) -> &mut Self {
+        let spawn = Spawn { shim: process(100 + u32::try_from(generation).unwrap()), asked_port: 20_000 };
+        self.tell(Event::Spawned { id: ServerId::new("r", name), generation, outcome: Ok(spawn) })
+    }
+
+    fn seen(&mut self, name: &str, generation: u64, sockets: Vec<Socket>) -> &mut Self {
+        let sight = Sight { sockets, hints: Vec::new() };
+        self.tell(Event::Seen { id: ServerId::new("r", name), generation, sight })
+    }
+
+    fn ended(&mut self, name: &str, generation: u64, code: i32) -> &mut Self {
+        let exit = Exit::with_code(code, self.moment().wall);
+        self.tell(Event::TreeEnded { id: ServerId::new("r", name), generation, exit })
+    }
+
+    /// Starts a server and makes it ready; gives its generation.
+    fn ready(&mut self, name: &str) -> u64 {
+        self.ask(name, Wish::Up);
+        let generation = self.spawn_of(name).expect("it is started");
+        self.spawned(name, generation).seen(name, generation, vec![socket(20_000, 200)]);
+        generation
+    }
+
+    fn after(&mut self, ms: u64) -> &mut Self {
+        self.now_ms += ms;
+        self.tell(Event::Tick)
+    }
+
+    fn state(&self, name: &str) -> State {
+        self.fleet.status(&ServerId::new("r", name)).unwrap().state
+    }
+
+    fn reason(&self, name: &str) -> String {
+        self.fleet.status(&ServerId::new("r", name)).unwrap().reason.clone().unwrap_or_default()
+    }
+
+    fn signals(&self) -> Vec<Signal> {
+        let signal = |effect: &Effect| match effect {
+            Effect::Signal { signal, .. } => Some(*signal),
+            _ => None,
+        };
+        self.effects.iter().filter_map(signal).collect()
+    }
+
+    fn does(&self, wanted: impl Fn(&Effect) -> bool) -> bool {
+        self.effects.iter().any(wanted)
+    }
+}
+
+const WEB: &str = "[servers.web]\ncommand = 'x'";
+
+#[test]
+fn a_server_is_ready_when_its_tree_listens_and_its_file_is_written_then() {
+    let mut bench = Bench::new(WEB);
+    bench.ask("web", Wish::Up);
+    let generation = bench.spawn_of("web").unwrap();
+    bench.spawned("web", generation);
+    assert_eq!(bench.state("web"), State::Starting);
+    bench.seen("web", generation, vec![]);
+    assert_eq!(bench.state("web"), State::Starting);
+    bench.seen("web", generation, vec![socket(3000, 200)]);
+    assert_eq!(bench.state("web"), State::Ready);
+    assert!(bench.does(|e| matches!(e, Effect::WriteFile { socket, .. } if socket.port == 3000)));
+    let status = bench.fleet.status(&web()).unwrap();
+    assert_eq!((status.pid, status.url.as_deref()), (Some(200), Some("http://127.0.0.1:3000/")));
+}
+
+#[test]
+fn a_port_that_moves_is_followed_and_a_reload_is_forgiven() {
+    let mut bench = Bench::new(WEB);
+    let generation = bench.ready("web");
+    bench.seen("web", generation, vec![socket(20_001, 200)]);
+    assert!(bench.does(|e| matches!(e, Effect::WriteFile { socket, .. } if socket.port == 20_001)));
+    bench.seen("web", generation, vec![]);
+    assert!(bench.does(|e| matches!(e, Effect::WithdrawFile { .. })), "the file goes at once");
+    assert_eq!(bench.state("web"), State::Ready, "the state forgives two seconds");
+    bench.after(1_999);
+    assert_eq!(bench.state("web"), State::Ready);
+    bench.after(1);
+    assert_eq!(bench.state("web"), State::NotServing);
+    bench.seen("web", generation, vec![socket(20_000, 201)]);
+    assert_eq!(bench.state("web"), State::Ready);
+}
+
+#[test]
+fn answers_about_an_earlier_life_change_nothing() {
+    let mut bench = Bench::new(WEB);
+    let first = bench.ready("web");
+    bench.ask("web", Wish::Restart);
+    bench.ended("web", first, 0);
+    let second = bench.spawn_of("web").unwrap();
+    bench.spawned("web", second).ended("web", first, 1);
+    assert_eq!(bench.state("web"), State::Starting);
+    bench.seen("web", first, vec![socket(3000, 200)]);
+    assert_eq!(bench.state("web"), State::Starting);
+}
+
+#[test]
+fn the_last_request_wins_whatever_is_under_way() {
+    let cases = [
+        (vec![Wish::Up, Wish::Down], State::Stopped),
+        (vec![Wish::Up, Wish::Down, Wish::Up], State::Ready),
+        (vec![Wish::Up, Wish::Restart, Wish::Down], State::Stopped),
+        (vec![Wish::Restart, Wish::Restart], State::Ready),
+        (vec![Wish::Down], State::Stopped),
+    ];
+    for (wishes, expected) in cases {
+        let mut bench = Bench::new(WEB);
+        bench.ready("web");
+        let mut world = World::default();
+        world.trees.insert(web(), Tree { generation: 1, listens: true });
+        for wish in &wishes {
+            bench.ask("web", *wish);
+            world.take(&bench.effects);
+        }
+        world.let_everything_happen(&mut bench);
+        assert_eq!(bench.state("web"), expected, "{wishes:?}");
+        assert_eq!(world.trees.len(), usize::from(expected == State::Ready), "{wishes:?}");
+    }
+}
+
+#[test]
+fn a_stop_climbs_the_ladder_until_the_tree_is_gone() {
+    let mut bench = Bench::new("[servers.web]\ncommand = 'x'\nstop_signal = 'INT'\nstop_timeout = '1s'");
+    let generation = bench.ready("web");
+    bench.ask("web", Wish::Down);
+    assert_eq!(bench.signals(), [Signal::Int, Signal::Cont]);
+    assert!(bench.does(|e| matches!(e, Effect::WithdrawFile { .. })));
+    bench.after(300);
+    assert_eq!(bench.signals(), [Signal::Int]);
+    bench.after(100);
+    assert_eq!(bench.signals(), [Signal::Int]);
+    bench.after(300);
+    assert_eq!(bench.signals(), [Signal::Kill]);
+    bench.ended("web", generation, 137);
+    assert_eq!(bench.state("web"), State::Stopped);
+    bench.after(10_000);
+    assert_eq!(bench.signals(), [], "nothing is signalled after the end");
+}
+
+#[test]
+fn what_follows_an_end_is_the_settings_choice() {
+    let cases = [
+        ("on-failure", 0, true, State::Stopped),
+        ("on-failure", 1, true, State::Starting),
+        ("on-failure", 0, false, State::Failed),
+        ("on-failure", 1, false, State::Waiting),
+        ("on-failure", 127, false, State::Failed),
+        ("always", 0, true, State::Starting),
+        ("always", 127, true, State::Failed),
+        ("never", 0, true, State::Stopped),
+        ("never", 1, true, State::Failed),
+    ];
+    for (restart, code, was_ready, expected) in cases {
+        let mut bench = Bench::new(&format!("{WEB}\nrestart = '{restart}'"));
+        let generation = if was_ready {
+            bench.ready("web")
+        } else {
+            bench.ask("web", Wish::Up);
+            bench.spawned("web", 1);
+            1
+        };
+        bench.ended("web", generation, code);
+        assert_eq!(bench.state("web"), expected, "{restart} {code} {was_ready}");
+    }
+}
+
+#[test]
+fn a_crash_loop_ends_in_failed_after_five_deaths() {
+    let mut bench = Bench::new(WEB);
+    bench.ask("web", Wish::Up);
+    let mut spawns = 0;
+    while let Some(generation) = bench.spawn_of("web") {
+        spawns += 1;
+        bench.spawned("web", generation).ended("web", generation, 1);
+        let Some(due) = bench.fleet.next_tick_ms() else { break };
+        bench.now_ms = due;
+        bench.tell(Event::Tick);
+    }
+    assert_eq!((spawns, bench.state("web")), (5, State::Failed));
+    assert_eq!(bench.reason("web"), "ended with exit code 1 before it was ready");
+    bench.ask("web", Wish::Up);
+    assert!(bench.spawn_of("web").is_some(), "being asked begins anew");
+}
+
+#[test]
+fn a_leader_that_ends_well_leaves_a_managed_tree_and_one_that_fails_is_swept() {
+    let mut bench = Bench::new(WEB);
+    let generation = bench.ready("web");
+    let at = bench.moment().wall;
+    bench.tell(Event::LeaderEnded { id: web(), generation, exit: Exit::with_code(0, at) });
+    assert_eq!((bench.state("web"), bench.signals()), (State::Ready, vec![]));
+    bench.tell(Event::LeaderEnded { id: web(), generation, exit: Exit::by_signal(9, at) });
+    assert_eq!(bench.signals(), [Signal::Term, Signal::Cont]);
+    bench.ended("web", generation, 0);
+    assert!(bench.spawn_of("web").is_some(), "it died, so it is started again at once");
+}
+
+#[test]
+fn dependencies_come_first_and_their_failure_is_named() {
+    let toml = "[servers.web]\ncommand = 'x'\ndepends_on = ['api']\n[servers.api]\ncommand = 'y'\nrestart = 'never'";
+    let mut bench = Bench::new(toml);
+    bench.ask("web", Wish::Up);
+    assert_eq!((bench.spawn_of("web"), bench.spawn_of("api")), (None, Some(1)));
+    assert_eq!(bench.reason("web"), "waits for api");
+    bench.spawned("api", 1).seen("api", 1, vec![socket(4000, 300)]);
+    let urls = bench.effects.iter().find_map(|effect| match effect {
+        Effect::Spawn { id, urls, .. } if id.server == "web" => Some(urls.clone()),
+        _ => None,
+    });
+    assert_eq!(urls.unwrap()["api"], "http://127.0.0.1:4000");
+
+    let mut bench = Bench::new(toml);
+    bench.ask("web", Wish::Up);
+    bench.spawned("api", 1).ended("api", 1, 3);
+    assert_eq!(bench.state("web"), State::Failed);
+    assert_eq!(bench.reason("web"), "`api` failed: ended with exit code 3 before it was ready");
+}
+
+#[test]
+fn a_server_of_somebody_else_is_not_started_twice_nor_stopped() {
+    let mut bench = Bench::new(WEB);
+    let found = |verdict| Found {
+        verdict,
+        pid: 77,
+        at: Some(([127, 0, 0, 1].into(), 8000)),
+        owner: Some(process(77)),
+        is_ours: false,
+        written_at: None,
+    };
+    bench.tell(Event::FileFound { id: web(), found: Some(found(Verdict::Live)) });
+    assert_eq!(bench.state("web"), State::Ready);
+    bench.ask("web", Wish::Up);
+    assert_eq!(bench.spawn_of("web"), None);
+    bench.ask("web", Wish::Down);
+    assert_eq!(bench.signals(), []);
+    bench.tell(Event::FileFound { id: web(), found: Some(found(Verdict::Unsure(Unsure::NotPermitted { pid: 77 }))) });
+    assert_eq!(bench.reason("web"), "not permitted to look at process 77");
+    bench.tell(Event::Reaped { id: web(), why: "process 77 is gone".to_owned() });
+    assert_eq!(
+        (bench.state("web"), bench.reason("web").as_str()),
+        (State::Stopped, "port file removed: process 77 is gone")
+    );
+}
+
+#[test]
+fn a_look_from_before_the_end_does_not_make_a_dead_server_ready() {
+    let mut bench = Bench::new(WEB);
+    let generation = bench.ready("web");
+    bench.ask("web", Wish::Down);
+    bench.ended("web", generation, 0);
+    let late = Found {
+        verdict: Verdict::Live,
+        pid: 200,
+        at: Some(([127, 0, 0, 1].into(), 20_000)),
+        owner: Some(process(200)),
+        is_ours: true,
+        written_at: None,
+    };
+    bench.tell(Event::FileFound { id: web(), found: Some(late) });
+    assert_eq!(bench.state("web"), State::Stopped);
+}
+
+#[test]
+fn health_takes_two_failures_and_one_success() {
+    let mut bench = Bench::new(&format!("{WEB}\nhealth = 'http:/h'"));
+    let generation = bench.ready("web");
+    let probed = |outcome| Event::Probed { id: web(), generation, outcome };
+    bench.after(5_000);
+    assert!(bench.does(|e| matches!(e, Effect::Probe { probe: Probe::Health { .. }, .. })));
+    bench.tell(probed(Err("no answer".to_owned())));
+    assert_eq!(bench.state("web"), State::Ready);
+    bench.tell(probed(Err("no answer".to_owned())));
+    assert_eq!((bench.state("web"), bench.reason("web").as_str()), (State::Unhealthy, "no answer"));
+    bench.tell(probed(Ok(())));
+    assert_eq!(bench.state("web"), State::Ready);
+}
+
+#[test]
+fn a_listener_that_never_answers_is_not_ready_by_http() {
+    let mut bench = Bench::new(&format!("{WEB}\nready = 'http'"));
+    bench.ask("web", Wish::Up);
+    bench.spawned("web", 1).seen("web", 1, vec![socket(20_000, 200)]).after(0);
+    assert!(bench.does(|e| matches!(e, Effect::Probe { probe: Probe::Ready { .. }, .. })));
+    bench.tell(Event::Probed { id: web(), generation: 1, outcome: Err("silence".to_owned()) });
+    assert_eq!((bench.state("web"), bench.reason("web").as_str()), (State::Starting, "silence"));
+    bench.after(300);
+    assert!(bench.does(|e| matches!(e, Effect::Probe { .. })));
+    bench.tell(Event::Probed { id: web(), generation: 1, outcome: Ok(()) });
+    assert_eq!(bench.state("web"), State::Ready);
+}
+
+#[test]
+fn an_adopted_server_keeps_its_restarts_and_one_being_stopped_is_stopped() {
+    let adoption = |down| Adoption {
+        generation: 7,
+        shim: process(50),
+        asked_port: 20_000,
+        restarts: 3,
+        down,
+        started_at: Timestamp(5),
+        leader: None,
+    };
+    let mut bench = Bench::new(WEB);
+    bench.tell(Event::Adopted { id: web(), adoption: adoption(false) }).seen("web", 7, vec![socket(20_000, 51)]);
+    let status = bench.fleet.status(&web()).unwrap();
+    assert_eq!((status.state, status.restarts), (State::Ready, 3));
+    let mut bench = Bench::new(WEB);
+    bench.tell(Event::Adopted { id: web(), adoption: adoption(true) });
+    assert_eq!((bench.state("web"), bench.signals()), (State::Stopping, vec![Signal::Term, Signal::Cont]));
+}
+
+#[test]
+fn a_server_that_left_the_settings_is_stopped_and_forgotten() {
+    let mut bench = Bench::new(WEB);
+    let generation = bench.ready("web");
+    bench.tell(Event::Configured {
+        repo: "r".to_owned(),
+        root: "/r".into(),
+        plans: plans("[servers.other]\ncommand = 'y'"),
+        problem: None,
+    });
+    assert_eq!(bench.state("web"), State::Stopping);
+    bench.ended("web", generation, 0);
+    assert!(bench.fleet.status(&web()).is_none());
+    bench.tell(Event::Removed { repo: "r".to_owned() });
+    assert_eq!(bench.fleet.statuses().count(), 0);
+}
+
+// ---- random schedules
+
+/// A tree of the world outside.
+#[derive(Debug, Clone, Copy)]
+struct Tree {
+    generation: u64,
+    listens: bool,
+}
+
+/// The world outside, as far as a fleet can tell: trees, and which answers are on their way.
+#[derive(Debug, Default)]
+struct World {
+    trees: BTreeMap<ServerId, Tree>,
+    files: BTreeMap<ServerId, u32>,
+    answers: Vec<Event>,
+    signalled_strangers: usize,
+    doubled: usize,
+}
+
+impl World {
+    /// Performs effects; their answers wait until they are let through.
+    fn take(&mut self, effects: &[Effect]) {
+        for effect in effects {
+            match effect {
+                Effect::Spawn { id, generation, .. } => self.spawn(id, *generation),
+                Effect::Signal { id, shim, signal } => self.signal(id, shim, *signal),
+                Effect::WriteFile { id, socket } => drop(self.files.insert(id.clone(), socket.owner.pid)),
+                Effect::WithdrawFile { id } | Effect::CheckFile { id } => drop(self.files.remove(id)),
+                Effect::Watch { id, generation, .. } => self.look(id, *generation),
+                _ => {}
+            }
+        }
+    }
+
+    fn spawn(&mut self, id: &ServerId, generation: u64) {
+        // The lock of a shim: one at a time.
+        let outcome = if self.trees.contains_key(id) {
+            self.doubled += 1;
+            Err(Refused::Passing("busy".to_owned()))
+        } else {
+            self.trees.insert(id.clone(), Tree { generation, listens: false });
+            Ok(Spawn { shim: shim_of(generation), asked_port: 20_000 })
+        };
+        self.answers.push(Event::Spawned { id: id.clone(), generation, outcome });
+    }
+
+    fn signal(&mut self, id: &ServerId, shim: &Instance, signal: Signal) {
+        let Some(tree) = self.trees.get(id).copied() else { return };
+        if shim_of(tree.generation) != *shim {
+            self.signalled_strangers += 1;
+        } else if matches!(signal, Signal::Term | Signal::Kill) {
+            self.end(id, 143);
+        }
+    }
+
+    fn end(&mut self, id: &ServerId, code: i32) {
+        if let Some(tree) = self.trees.remove(id) {
+            let exit = Exit::with_code(code, Timestamp(0));
+            self.answers.push(Event::TreeEnded { id: id.clone(), generation: tree.generation, exit });
+        }
+    }
+
+    fn look(&mut self, id: &ServerId, generation: u64) {
+        let tree = self.trees.get(id).filter(|tree| tree.generation == generation);
+        let sockets = match tree {
+            Some(tree) if tree.listens => vec![socket(20_000, 1000 + u32::try_from(generation).unwrap_or(0))],
+            _ => Vec::new(),
+        };
+        let sight = Sight { sockets, hints: Vec::new() };
+        self.answers.push(Event::Seen { id: id.clone(), generation, sight });
+    }
+
+    /// Every answer arrives, every server listens, every timer fires, until nothing happens any more.
+    fn let_everything_happen(&mut self, bench: &mut Bench) {
+        for _ in 0..1_000 {
+            if let Some(answer) = (!self.answers.is_empty()).then(|| self.answers.remove(0)) {
+                bench.tell(answer);
+                self.take(&bench.effects);
+                continue;
+            }
+            let silent: Vec<ServerId> =
+                self.trees.iter().filter(|(_, t)| !t.listens).map(|(id, _)| id.clone()).collect();
+            if let Some(id) = silent.first() {
+                let generation = self.trees[id].generation;
+                self.trees.insert(id.clone(), Tree { generation, listens: true });
+                self.look(id, generation);
+                continue;
+            }
+            match bench.fleet.next_tick_ms() {
+                Some(due) => {
+                    bench.now_ms = bench.now_ms.max(due);
+                    bench.tell(Event::Tick);
+                    self.take(&bench.effects);
+                }
+                None => return,
+            }
+        }
+        panic!("it never comes to rest");
+    }
+}
+
+fn shim_of(generation: u64) -> Instance {
+    process(100 + u32::try_from(generation).unwrap_or(0))
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Ask(usize, Wish),
+    Answer(usize),
+    Listen(usize),
+    Die(usize, i32),
+    Wait(u64),
+    FileGone(usize),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let server = 0..2_usize;
+    prop_oneof![
+        3 => (server.clone(), prop_oneof![Just(Wish::Up), Just(Wish::Down), Just(Wish::Restart)])
+            .prop_map(|(server, wish)| Step::Ask(server, wish)),
+        5 => (0..8_usize).prop_map(Step::Answer),
+        3 => server.clone().prop_map(Step::Listen),
+        2 => (server.clone(), prop_oneof![Just(0), Just(1), Just(127)]).prop_map(|(server, code)| Step::Die(server, code)),
+        2 => (0..4_000_u64).prop_map(Step::Wait),
+        1 => server.prop_map(Step::FileGone),
+    ]
+}
+
+const PAIR: &str = "[servers.web]\ncommand = 'x'\ndepends_on = ['api']\n[servers.api]\ncommand = 'y'";
+
+/// A file may only stand for a server that serves with the process it names.
+fn check_files(world: &World, bench: &Bench) -> Result<(), TestCaseError> {
+    for (id, pid) in &world.files {
+        let status = bench.fleet.status(id).expect("it is known");
+        prop_assert!(
+            matches!(status.state, State::Ready | State::Unhealthy) && status.pid == Some(*pid),
+            "{id} is {} with pid {:?}, and its file names {pid}",
+            status.state,
+            status.pid
+        );
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn random_events_never_double_a_tree_and_end_as_was_last_asked(steps in proptest::collection::vec(step(), 0..60)) {
+        let mut bench = Bench::new(PAIR);
+        let mut world = World::default();
+        let ids = [ServerId::new("r", "web"), ServerId::new("r", "api")];
+        let mut last_wish: Option<(usize, Wish)> = None;
+        for step in steps {
+            match step {
+                Step::Ask(server, wish) => {
+                    last_wish = Some((server, wish));
+                    bench.tell(Event::Asked { ids: vec![ids[server].clone()], wish });
+                    world.take(&bench.effects);
+                }
+                Step::Answer(at) if !world.answers.is_empty() => {
+                    let answer = world.answers.remove(at % world.answers.len());
+                    bench.tell(answer);
+                    world.take(&bench.effects);
+                }
+                Step::Listen(server) => {
+                    if let Some(tree) = world.trees.get_mut(&ids[server]) {
+                        tree.listens = true;
+                        let generation = tree.generation;
+                        world.look(&ids[server], generation);
+                    }
+                }
+                Step::Die(server, code) => world.end(&ids[server], code),
+                Step::Wait(ms) => {
+                    bench.after(ms);
+                    world.take(&bench.effects);
+                }
+                Step::FileGone(server) => {
+                    world.files.remove(&ids[server]);
+                    bench.tell(Event::FileFound { id: ids[server].clone(), found: None });
+                    world.take(&bench.effects);
+                }
+                Step::Answer(_) => {}
+            }
+            check_files(&world, &bench)?;
+            prop_assert_eq!(world.signalled_strangers, 0);
+            prop_assert_eq!(world.doubled, 0, "a tree was started beside a living one");
+        }
+        world.let_everything_happen(&mut bench);
+        check_files(&world, &bench)?;
+        if let Some((server, wish)) = last_wish {
+            let state = bench.state(&ids[server].server);
+            match wish {
+                Wish::Down => prop_assert_eq!(state, State::Stopped),
+                // It may have died by itself after that, for good.
+                Wish::Up | Wish::Restart => prop_assert!(
+                    matches!(state, State::Ready | State::Failed | State::Stopped),
+                    "{} after {:?}", state, wish
+                ),
+            }
+            prop_assert_eq!(world.trees.contains_key(&ids[server]), state == State::Ready);
+        }
+    }
+}

@@ -107,6 +107,7 @@ impl From<Sighting> for Found {
         Self {
             pid: seen.holder.as_ref().map(|h| h.owner.pid).or(record.map(|r| r.pid)).unwrap_or(0),
             at: seen.at(),
+            owner: seen.holder.map(|holder| holder.owner),
             is_ours: record.is_some_and(crate::portfile::PortFile::is_ours),
             written_at: seen.claim.as_ref().map(|claim| claim.stamp.modified()),
             verdict: seen.verdict,

@@ -67,7 +67,7 @@ pub(super) unsafe extern "system" fn ignore(event: u32) -> BOOL {
 }
 
 /// The processes that share this one's console; none where it has none.
-fn sharers() -> Vec<u32> {
+pub(super) fn sharers() -> Vec<u32> {
     let mut room: u32 = 64;
     loop {
         let mut pids = vec![0; usize::try_from(room).unwrap_or(0)];

@@ -433,6 +433,18 @@ mod tests {
     }
 
     #[test]
+    fn a_linked_folder_is_neither_read_nor_written_through() {
+        let (dir, folder) = folder();
+        let victim = tempfile::tempdir().unwrap();
+        // Making one needs a right that not every account has.
+        if std::os::windows::fs::symlink_dir(victim.path(), dir.path().join(".pm")).is_ok() {
+            assert!(matches!(folder.beneath(Path::new(".pm")), Err(FileError::Link)));
+            assert!(matches!(folder.make_beneath(Path::new(".pm")), Err(FileError::Link)));
+            assert_eq!(fs::read_dir(victim.path()).unwrap().count(), 0);
+        }
+    }
+
+    #[test]
     fn a_folder_that_was_made_is_private() {
         let (dir, folder) = folder();
         let made = folder.make_beneath(Path::new(".pm/servers/web")).unwrap();

@@ -1,25 +1,19 @@
 //! The Job Object of a shim: whatever its descendants start is in it, whoever their parents are by then.
 
-use std::io;
 use std::os::windows::io::{AsHandle, AsRawHandle, BorrowedHandle, OwnedHandle};
 use std::ptr;
 
-use windows_sys::Win32::Foundation::{ERROR_ALREADY_EXISTS, GetLastError, HANDLE_FLAG_INHERIT, SetHandleInformation};
-use windows_sys::Win32::System::JobObjects::{
-    AssignProcessToJobObject, CreateJobObjectW, IsProcessInJob, JOB_OBJECT_LIMIT_BREAKAWAY_OK,
-    JOBOBJECT_EXTENDED_LIMIT_INFORMATION, JobObjectBasicProcessIdList, JobObjectExtendedLimitInformation,
-    OpenJobObjectW, QueryInformationJobObject, SetInformationJobObject,
-};
-use windows_sys::Win32::System::Threading::{GetCurrentProcess, PROCESS_QUERY_LIMITED_INFORMATION};
+use windows_sys::Win32::System::JobObjects::{JobObjectBasicProcessIdList, OpenJobObjectW, QueryInformationJobObject};
+use windows_sys::Win32::System::Threading::PROCESS_QUERY_LIMITED_INFORMATION;
 
-use super::kernel::{self, succeeded, take, wide};
+use super::kernel::{self, take, wide};
 
 /// `JOB_OBJECT_QUERY`, which the metadata of `windows-sys` lacks.
 const JOB_OBJECT_QUERY: u32 = 4;
 
 /// A Job Object. It ends nobody when it is closed.
 #[derive(Debug)]
-pub(super) struct Job(OwnedHandle);
+pub(super) struct Job(pub(super) OwnedHandle);
 
 impl Job {
     /// The job that process `pid` began, as long as it or somebody in the job lives.
@@ -52,58 +46,12 @@ impl Job {
         }
     }
 
-    /// True when `process` is in it. Needs `PROCESS_QUERY_LIMITED_INFORMATION`.
-    pub(super) fn holds(&self, process: BorrowedHandle<'_>) -> bool {
-        let mut is_in = 0;
-        // SAFETY: both are open, and the place is ours.
-        let answer = unsafe { IsProcessInJob(process.as_raw_handle(), self.0.as_raw_handle(), &raw mut is_in) };
-        answer != 0 && is_in != 0
-    }
-
     /// The job that process `pid` began, if that very process lives and is in it: a number given out again, and the
     /// name it is part of, prove nothing.
     pub(super) fn of_living(pid: u32) -> Option<Self> {
-        let job = Self::of(pid)?;
-        let process = kernel::open_process(pid, PROCESS_QUERY_LIMITED_INFORMATION).ok()?;
-        job.holds(process.as_handle()).then_some(job)
-    }
-}
-
-#[cfg(feature = "cli")]
-impl Job {
-    /// Makes a job and puts this process into it; what it starts from now on is born there. What asks for it may break
-    /// away: a daemon that is started from inside of a server does.
-    ///
-    /// Children inherit the handle: a job's name lives as long as its last handle, and so [`Job::of`] finds what a
-    /// killed shim left behind.
-    pub(super) fn begin() -> io::Result<Self> {
-        let job = Self::named(std::process::id())?;
-        let mut limits = JOBOBJECT_EXTENDED_LIMIT_INFORMATION::default();
-        limits.BasicLimitInformation.LimitFlags = JOB_OBJECT_LIMIT_BREAKAWAY_OK;
-        let size = u32::try_from(size_of_val(&limits)).unwrap_or(0);
-        let raw = job.0.as_raw_handle();
-        // SAFETY: the job is open, and the limits are `size` bytes long.
-        succeeded(unsafe {
-            SetInformationJobObject(raw, JobObjectExtendedLimitInformation, (&raw const limits).cast(), size)
-        })?;
-        // SAFETY: the job is open.
-        succeeded(unsafe { SetHandleInformation(raw, HANDLE_FLAG_INHERIT, HANDLE_FLAG_INHERIT) })?;
-        // SAFETY: the job is open; the handle of this process needs no closing.
-        succeeded(unsafe { AssignProcessToJobObject(raw, GetCurrentProcess()) })?;
-        Ok(job)
-    }
-
-    fn named(pid: u32) -> io::Result<Self> {
-        let name = wide(name_of(pid));
-        // SAFETY: the name ends with a NUL; the handle is ours.
-        let job = unsafe { take(CreateJobObjectW(ptr::null(), name.as_ptr())) }?;
-        // SAFETY: asks nothing but this thread's last error.
-        if unsafe { GetLastError() } != ERROR_ALREADY_EXISTS {
-            return Ok(Self(job));
-        }
-        // What an earlier process of this number left behind still has the name: a job without one, then.
-        // SAFETY: no name; the handle is ours.
-        unsafe { take(CreateJobObjectW(ptr::null(), ptr::null())) }.map(Self)
+        // Held until the answer is there, so that the number stays its own.
+        let _process = kernel::open_process(pid, PROCESS_QUERY_LIMITED_INFORMATION).ok()?;
+        Self::of(pid).filter(|job| job.members().contains(&pid))
     }
 }
 
@@ -111,19 +59,6 @@ impl AsHandle for Job {
     fn as_handle(&self) -> BorrowedHandle<'_> {
         self.0.as_handle()
     }
-}
-
-/// True when this process is in a job and what it starts may break away from it.
-#[cfg(feature = "cli")]
-pub(super) fn may_break_away() -> bool {
-    let mut limits = JOBOBJECT_EXTENDED_LIMIT_INFORMATION::default();
-    let size = u32::try_from(size_of_val(&limits)).unwrap_or(0);
-    let buffer = (&raw mut limits).cast();
-    // SAFETY: no job means this process's own; the buffer is `size` bytes long.
-    let answer = unsafe {
-        QueryInformationJobObject(ptr::null_mut(), JobObjectExtendedLimitInformation, buffer, size, ptr::null_mut())
-    };
-    answer != 0 && limits.BasicLimitInformation.LimitFlags & JOB_OBJECT_LIMIT_BREAKAWAY_OK != 0
 }
 
 /// How many words two `u32` take.
@@ -135,6 +70,7 @@ fn counts(words: &[usize]) -> (usize, usize) {
     (usize::try_from(count(0)).unwrap_or(0), usize::try_from(count(4)).unwrap_or(0))
 }
 
-fn name_of(pid: u32) -> String {
+/// A job's name, after the process that began it.
+pub(super) fn name_of(pid: u32) -> String {
     format!(r"Local\pierhead-session-{pid}")
 }

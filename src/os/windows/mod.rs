@@ -17,6 +17,8 @@ mod kernel;
 #[cfg(feature = "cli")]
 pub mod limits;
 mod memory;
+#[cfg(feature = "cli")]
+mod own_job;
 pub mod process;
 mod security;
 #[cfg(feature = "cli")]

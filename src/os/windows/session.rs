@@ -19,7 +19,8 @@ use windows_sys::Win32::Foundation::{
 };
 use windows_sys::Win32::Storage::FileSystem::ReadFile;
 use windows_sys::Win32::System::Console::{
-    GetStdHandle, STD_ERROR_HANDLE, STD_INPUT_HANDLE, STD_OUTPUT_HANDLE, SetConsoleCtrlHandler, SetStdHandle,
+    CONSOLE_SCREEN_BUFFER_INFO, FreeConsole, GetConsoleScreenBufferInfo, GetStdHandle, STD_ERROR_HANDLE,
+    STD_INPUT_HANDLE, STD_OUTPUT_HANDLE, SetConsoleCtrlHandler, SetStdHandle,
 };
 use windows_sys::Win32::System::IO::{CancelSynchronousIo, CreateIoCompletionPort, GetQueuedCompletionStatus};
 use windows_sys::Win32::System::JobObjects::{
@@ -31,8 +32,9 @@ use windows_sys::Win32::System::Threading::{
     PROCESS_SYNCHRONIZE,
 };
 
-use super::job::{self, Job};
+use super::job::Job;
 use super::kernel::{self, is_error, succeeded, take};
+use super::own_job;
 use crate::model::{Exit, Timestamp};
 
 /// The reading end of a pipe.
@@ -40,14 +42,16 @@ pub type Pipe = OwnedHandle;
 
 /// Lets what `command` starts, a daemon, outlive this process's console, and the server this process may belong to.
 pub fn detach(command: &mut Command) {
-    let away = if job::may_break_away() { CREATE_BREAKAWAY_FROM_JOB } else { 0 };
+    let away = if own_job::may_break_away() { CREATE_BREAKAWAY_FROM_JOB } else { 0 };
     command.creation_flags(DETACHED_PROCESS | away);
+    stand_outside(command);
 }
 
 /// Gives what `command` starts, a shim, a console of its own that nobody sees: its server's keys are pressed there, and
-/// no program below it opens a window.
+/// no program below it opens a window. It stands outside of any repo's folder, which it would keep from being removed.
 pub fn with_own_console(command: &mut Command) {
     command.creation_flags(CREATE_NO_WINDOW);
+    stand_outside(command);
 }
 
 /// Makes this process the owner of whatever its descendants leave behind, undoes a deafness to Ctrl-C that it would hand
@@ -65,7 +69,7 @@ pub fn begin() -> io::Result<()> {
 /// Makes this process the owner of whatever its descendants leave behind: from now on they are in its Job Object.
 pub fn adopt_orphans() -> io::Result<()> {
     if JOB.get().is_none() {
-        let _ = JOB.set(Job::begin()?);
+        let _ = JOB.set(own_job::begin()?);
     }
     Ok(())
 }
@@ -238,6 +242,35 @@ pub fn set_nonblocking(pipe: &Pipe) -> io::Result<()> {
     succeeded(unsafe { SetNamedPipeHandleState(pipe.as_raw_handle(), &raw const mode, ptr::null(), ptr::null()) })
 }
 
+/// Leaves the console: what is typed there ends this process no more.
+pub fn leave_terminal() -> io::Result<()> {
+    // That there is none is no error.
+    // SAFETY: takes nothing.
+    unsafe { FreeConsole() };
+    Ok(())
+}
+
+/// The width of the console on standard error, in columns; `None` when it is none.
+pub fn terminal_width() -> Option<usize> {
+    let mut told = CONSOLE_SCREEN_BUFFER_INFO::default();
+    // SAFETY: what is no console's handle is refused, and the place is ours.
+    succeeded(unsafe { GetConsoleScreenBufferInfo(GetStdHandle(STD_ERROR_HANDLE), &raw mut told) }).ok()?;
+    let columns = i32::from(told.srWindow.Right) - i32::from(told.srWindow.Left) + 1;
+    usize::try_from(columns).ok().filter(|columns| *columns > 0)
+}
+
+/// True when this process has a console: what is typed there reaches its children as well.
+pub fn has_terminal() -> bool {
+    !super::console::sharers().is_empty()
+}
+
+/// Windows lets nobody remove the folder that a process stands in.
+fn stand_outside(command: &mut Command) {
+    if let Some(system) = std::env::var_os("SystemRoot") {
+        command.current_dir(system);
+    }
+}
+
 const STREAMS: [u32; 3] = [STD_INPUT_HANDLE, STD_OUTPUT_HANDLE, STD_ERROR_HANDLE];
 
 /// The job of this process. Kept until it ends: with its last handle a job loses its name.
@@ -393,9 +426,21 @@ mod tests {
     use std::io::Read;
     use std::process::Stdio;
 
-    /// One test, because a process has one job and one output.
+    /// In a process of its own: everything that the tests beside this one start would be in the same job.
     #[test]
     fn a_tree_is_relayed_collected_and_waited_for() {
+        if std::env::var_os(INNER).is_some() {
+            return relay_collect_and_wait();
+        }
+        let name = "os::windows::session::tests::a_tree_is_relayed_collected_and_waited_for";
+        let inner = Command::new(std::env::current_exe().unwrap()).args(["--exact", name]).env(INNER, "1").output();
+        let inner = inner.unwrap();
+        assert!(inner.status.success(), "{}", String::from_utf8_lossy(&inner.stdout));
+    }
+
+    const INNER: &str = "PIERHEAD_TEST_INNER";
+
+    fn relay_collect_and_wait() {
         adopt_orphans().unwrap();
         let children = ChildWatch::begin().unwrap();
         let (output, writer) = io::pipe().unwrap();
@@ -410,22 +455,24 @@ mod tests {
             .unwrap();
         let mut log = tempfile::tempfile().unwrap();
         let mut relay = Relay::new();
-        let mut exit = None;
-        while exit.is_none() {
-            let wake = wait_for(&children, Some(&output)).unwrap();
-            if wake.output {
+        let mut tend = || {
+            if wait_for(&children, Some(&output)).unwrap().output {
                 relay.step(&output, &log, u64::MAX).unwrap();
             }
-            exit = collect().ended.into_iter().find(|(pid, _)| *pid == leader.id());
-        }
-        assert_eq!(exit.unwrap().1.code, Some(7));
-        let me = super::super::process::own_instance().unwrap();
-        assert!(collect().any_left);
-        assert!(!tree::of_run("NONE=", me.pid).is_empty());
+            collect()
+        };
+        let exit = loop {
+            if let Some((_, exit)) = tend().ended.into_iter().find(|(pid, _)| *pid == leader.id()) {
+                break exit;
+            }
+        };
+        assert_eq!(exit.code, Some(7));
         // An orphan is found by the job, and ends by it.
-        assert!(tree::signal(&me, crate::model::Signal::Kill).unwrap() >= 1);
-        while collect().any_left {
-            wait_for(&children, Some(&output)).unwrap();
+        let me = super::super::process::own_instance().unwrap();
+        assert!(!tree::of_run("NONE=", me.pid).is_empty());
+        tree::signal(&me, crate::model::Signal::Kill).unwrap();
+        while tend().any_left {
+            tree::signal(&me, crate::model::Signal::Kill).unwrap();
         }
         set_nonblocking(&output).unwrap();
         while relay.step(&output, &log, u64::MAX).is_ok_and(|moved| moved > 0) {}

@@ -70,15 +70,11 @@ pub fn of_run(variable: &str, session: u32) -> Vec<u32> {
     found
 }
 
-/// The descendants, each held and then verified once more.
+/// The descendants, each held and then looked for once more: this very life is one of them.
 fn members_of(root: u32) -> Vec<Process> {
     let held: Vec<_> = descendants(root).into_iter().filter_map(|pid| Process::hold(pid).ok().flatten()).collect();
-    let job = Job::of_living(root);
     let again = descendants(root);
-    let belongs = |process: &Process| {
-        again.contains(&process.instance().pid) || job.as_ref().is_some_and(|job| job.holds(process.as_handle()))
-    };
-    held.into_iter().filter(belongs).collect()
+    held.into_iter().filter(|process| again.contains(&process.instance().pid)).collect()
 }
 
 fn end(member: &Process, signal: Signal) -> bool {
