@@ -7,14 +7,13 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 
 use super::ports::PortBook;
-use crate::api::Order;
+use crate::api::{BUSY, Order, STARTED};
 use crate::model::ServerId;
 use crate::os::files::Folder;
 use crate::os::process::{self, Life};
 use crate::os::{limits, ports, session, sockets};
 use crate::paths::{ServerPlace, port_file_of, server_folder};
 use crate::settings::{CommandLine, Placeholders, ServerSettings, UserSettings, fill};
-use crate::shim::{BUSY, STARTED};
 use crate::supervisor::{Refused, Spawn};
 use crate::survey::{Store, check_trust, manifest_of};
 

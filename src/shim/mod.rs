@@ -9,7 +9,7 @@ mod log;
 use std::io::{self, Read, Write};
 use std::process::{Child, Command, ExitCode, Stdio};
 
-use crate::api::{Ended, Order, PROGRAM_VERSION, Record};
+use crate::api::{BUSY, Ended, Order, PROGRAM_VERSION, Record, STARTED};
 use crate::model::{Exit, Timestamp};
 use crate::os::files::Folder;
 use crate::os::lock::Lock;
@@ -17,11 +17,6 @@ use crate::os::session::{self, ChildWatch, Pipe};
 use crate::os::{channel, limits, process};
 use crate::paths::ServerPlace;
 use log::Log;
-
-/// What a shim answers on its standard output when another one runs the server.
-pub const BUSY: &str = "busy";
-/// What a shim answers when the command was started.
-pub const STARTED: &str = "started";
 
 /// The most bytes of an order.
 const MAX_ORDER: u64 = 16 << 20;
