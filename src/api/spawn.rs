@@ -71,7 +71,7 @@ pub struct Record {
 pub struct Ended {
     /// Which life of the server.
     pub generation: u64,
-    /// How the leader ended.
+    /// How the leader ended; when it ended well and left a server behind, how the last of those ended.
     pub leader: Exit,
     /// True when nothing of the tree is left; false while what the leader left behind lives.
     pub tree_gone: bool,

@@ -7,6 +7,7 @@ use super::progress::Progress;
 use super::{daemon, output, target};
 use crate::api::{Asked, Failure, Kind, Request, Servers, Verb};
 use crate::client::{Client, block_on};
+use crate::daemon::launch::own_program;
 use crate::model::{State, Status};
 use crate::survey::{LastRun, Store, look, places, run_record};
 
@@ -24,9 +25,8 @@ pub(super) fn restart(up: &Up) -> Result<(), Failure> {
 
 pub(super) fn wait(wait: &Wait) -> Result<(), Failure> {
     let store = Store::new(places());
-    let client = Client::new(store.places());
     let request = request(&store, &wait.targets, true, wait.timeout)?;
-    let asked = with_progress(&store, &client, Verb::Wait, &request)?;
+    let asked = with_progress(&store, Verb::Wait, &request, false)?;
     answer(&asked, true, wait.json.json)
 }
 
@@ -70,8 +70,7 @@ pub(super) fn ask_to_run(
     timeout: Option<Duration>,
 ) -> Result<Asked, Failure> {
     let request = request(store, targets, wait, timeout)?;
-    let client = daemon::started(store)?;
-    with_progress(store, &client, verb, &request)
+    with_progress(store, verb, &request, true)
 }
 
 fn request(store: &Store, targets: &Targets, wait: bool, timeout: Option<Duration>) -> Result<Request, Failure> {
@@ -80,16 +79,27 @@ fn request(store: &Store, targets: &Targets, wait: bool, timeout: Option<Duratio
     Ok(Request { targets: names, all: targets.all, wait, timeout_ms })
 }
 
-fn with_progress(store: &Store, client: &Client, verb: Verb, request: &Request) -> Result<Asked, Failure> {
+fn with_progress(store: &Store, verb: Verb, request: &Request, may_start: bool) -> Result<Asked, Failure> {
     let progress = Progress::begin(store, request);
-    let asked = block_on(async {
-        let work = client.ask(verb, request);
+    block_on(async {
+        let work = ask(store, verb, request, may_start);
         match progress {
             Some(progress) => progress.show_while(work).await,
             None => work.await,
         }
-    })?;
-    Ok(asked)
+    })
+}
+
+/// Asks at once; only when nobody answers is a daemon started, and asked.
+async fn ask(store: &Store, verb: Verb, request: &Request, may_start: bool) -> Result<Asked, Failure> {
+    let client = Client::new(store.places());
+    match client.ask(verb, request).await {
+        Err(failure) if failure.kind == Kind::DaemonUnreachable && may_start && !client.is_running().await => {
+            client.start(&own_program()?, &store.places().daemon_log()).await?;
+            client.ask(verb, request).await
+        }
+        answer => answer,
+    }
 }
 
 /// Prints the URLs, or says what is wrong with whatever is not ready.

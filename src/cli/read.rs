@@ -146,7 +146,7 @@ pub(super) fn find(store: &Store, name: Option<&str>) -> Result<Serving, Failure
         Some(sighting) => verified(&spot, &sighting),
         None => {
             Err(Failure::new(Kind::NothingRunning, format!("nothing runs: there is no `{}`", spot.path().display()))
-                .hint("`pierhead up` starts it"))
+                .hint(format!("`{}` starts it", ["pierhead up", name.unwrap_or_default()].join(" ").trim_end())))
         }
     }
 }

@@ -22,7 +22,10 @@ pub(super) fn run(run: &Run) -> Result<ExitCode, Failure> {
     let stage = Stage::set(run, &store)?;
     session::adopt_orphans()?;
     let me = process::own_instance()?;
-    let mut child = stage.start(run)?;
+    let mut child = match stage.start(run)? {
+        Ok(child) => child,
+        Err(code) => return Ok(code),
+    };
     let _signals = pass_signals_on(me.clone())?;
     let ended = tend(&stage, run, &me, &mut child);
     let _ = stage.spot.withdraw();
@@ -72,7 +75,8 @@ impl Stage {
         Ok(Self { spot, folder, name, port })
     }
 
-    fn start(&self, run: &Run) -> Result<Child, Failure> {
+    /// Starts the command; one that cannot be run is 127 or 126, as shells have it.
+    fn start(&self, run: &Run) -> Result<Result<Child, ExitCode>, Failure> {
         let port_file = std::path::absolute(self.spot.path())?;
         let placeholders = Placeholders {
             port: self.port,
@@ -93,14 +97,12 @@ impl Stage {
         if run.port_file.is_none() {
             command.env("PM_CONFIG_DIR", &self.folder);
         }
-        command.spawn().map_err(|error| {
+        Ok(command.spawn().map_err(|error| {
+            let is_missing = error.kind() == std::io::ErrorKind::NotFound;
             let failure = Failure::new(Kind::Failed, format!("`{}` could not be run: {error}", words[0]));
-            if error.kind() == std::io::ErrorKind::NotFound {
-                failure.hint("is it installed, and in PATH?")
-            } else {
-                failure
-            }
-        })
+            output::report(&failure.hint("is it installed, in PATH, and executable?"));
+            ExitCode::from(if is_missing { 127 } else { 126 })
+        }))
     }
 
     fn record(&self, socket: &Socket) -> PortFile {

@@ -24,6 +24,8 @@ pub struct Client {
 
 /// How long a daemon may take from its start to its first answer.
 const START_LIMIT: Duration = Duration::from_secs(20);
+/// Between two looks whether it answers.
+const START_LOOK: Duration = Duration::from_millis(2);
 
 impl Client {
     /// A client of the daemon in these places.
@@ -94,15 +96,14 @@ impl Client {
         session::detach(&mut command);
         let mut child = command.spawn().map_err(|error| failed(error.to_string()))?;
         let begun = Instant::now();
-        let mut pause = Duration::from_millis(1);
+        let mut look = tokio::time::interval(START_LOOK);
         // Of several that are started at once one gets the lock: whichever it is will answer.
         while !self.is_running().await {
             let has_ended = child.try_wait().is_ok_and(|status| status.is_some());
             if begun.elapsed() > START_LIMIT || (has_ended && begun.elapsed() > Duration::from_secs(5)) {
                 return Err(failed("it does not answer".to_owned()));
             }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(Duration::from_millis(20));
+            look.tick().await;
         }
         Ok(())
     }

@@ -175,7 +175,12 @@ fn prepare(targets: &[String], is_start: bool) -> Result<Vec<Event>, Failure> {
             Failure::new(Kind::Failed, format!("the settings of `{name}` cannot be used: {problem}"))
                 .hint(format!("see `{}`", repo.root.join(crate::settings::MANIFEST_NAME).display()))
         };
-        let plans = plans_of(repo, &trust, store.places()).map_err(broken)?;
+        let plans = match plans_of(repo, &trust, store.places()) {
+            Ok(plans) => plans,
+            Err(problem) if is_start => return Err(broken(problem)),
+            // What runs can be stopped and waited for, whatever became of its settings.
+            Err(_) => continue,
+        };
         if is_start {
             refuse_untrusted(repo, server, &trust)?;
         }

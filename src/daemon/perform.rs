@@ -19,12 +19,12 @@ use crate::model::{Instance, ServerId, Signal, Timestamp};
 use crate::os::exit::ended;
 use crate::os::files::Folder;
 use crate::os::process::Process;
-use crate::os::tree;
+use crate::os::{sockets, tree};
 use crate::paths::ServerPlace;
 use crate::portfile::{PortFile, WRITER, connect_host, loopback_url};
 use crate::settings::Repo;
 use crate::supervisor::{Effect, Event, Fleet, Found, Plan, Probe, Socket, Wish};
-use crate::survey::{LastRun, Spot, Store, WriteError, plans_of, run_record};
+use crate::survey::{LastRun, Spot, Store, WriteError, output_of_run, plans_of, run_record};
 
 /// Performs effects.
 pub(super) struct Performer {
@@ -390,7 +390,7 @@ fn write_file(id: &ServerId, spot: &Spot, record: &PortFile) -> Vec<Event> {
         Err(error) => {
             // Not looked at: what is not there would be written again at once, for ever.
             tracing::warn!("{id}: its port file could not be written: {error}");
-            Vec::new()
+            vec![Event::FileRefused { id: id.clone(), why: error.to_string() }]
         }
     }
 }
@@ -443,9 +443,31 @@ fn events_of_record(id: &ServerId, place: &ServerPlace, children: &Mutex<HashMap
                 sweep(&id, generation, &shim);
             }
             collect(place, children);
-            vec![Event::TreeEnded { id, generation, exit }]
+            let cause = if exit.is_success() { None } else { port_conflict(place) };
+            vec![Event::TreeEnded { id, generation, exit, cause }]
         }
     }
+}
+
+/// Whether the last words of this life say that a port was taken, and who has it now. The port that was handed down is
+/// left out: the next start is given another one.
+fn port_conflict(place: &ServerPlace) -> Option<String> {
+    const SIGNS: [&str; 4] = ["eaddrinuse", "address already in use", "already in use", "address in use"];
+    let text = output_of_run(place);
+    let asked = last_port(place);
+    let telling = text.lines().rev().take(50).filter(|line| {
+        let lower = line.to_lowercase();
+        SIGNS.iter().any(|sign| lower.contains(sign))
+    });
+    let words: Vec<&str> = telling.flat_map(|line| line.split(|c: char| !c.is_ascii_digit())).collect();
+    let ports =
+        words.iter().filter_map(|word| word.parse::<u16>().ok()).filter(|port| *port > 0 && Some(*port) != asked);
+    let listening = sockets::listening().ok()?;
+    let socket = ports.into_iter().find_map(|port| listening.iter().find(|socket| socket.port == port))?;
+    let holder = sockets::holder_of(socket);
+    let holder =
+        holder.map_or_else(|| "another process".to_owned(), |(pid, command)| format!("`{command}` (pid {pid})"));
+    Some(format!("port {} is taken by {holder}", socket.port))
 }
 
 /// Waits for the shim that has said its last word, so that its lock is free, and collects it.

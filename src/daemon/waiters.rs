@@ -96,12 +96,21 @@ impl Waiters {
 }
 
 fn is_settled(verb: Verb, status: &Status) -> bool {
+    // Whoever was told that it is ready may read its port file in the same moment.
+    let can_be_found = status.verdict.as_deref() == Some("live") || status.reason.is_some() || status.port.is_none();
     match (verb, status.state) {
+        (_, State::Ready) if verb != Verb::Down => can_be_found && !is_lost(status),
         (Verb::Down, state) => matches!(state, State::Stopped | State::Failed) || is_external(status),
-        (Verb::Up | Verb::Restart, State::Ready | State::Failed | State::Stopped | State::Unhealthy)
-        | (Verb::Wait, State::Ready | State::Failed) => true,
+        (Verb::Up | Verb::Restart, State::Failed | State::Stopped | State::Unhealthy) | (Verb::Wait, State::Failed) => {
+            true
+        }
         (Verb::Up | Verb::Restart | Verb::Wait, _) => false,
     }
+}
+
+/// Between two listeners, as in a reload: it will be ready again, or not serving.
+fn is_lost(status: &Status) -> bool {
+    status.port.is_none() && status.reason.is_some()
 }
 
 /// Somebody else's is left alone, so it is not waited for.

@@ -11,7 +11,7 @@ use super::core::Message;
 use crate::model::{Instance, ServerId};
 use crate::os::sockets::{self, Listening};
 use crate::paths::ServerPlace;
-use crate::supervisor::{Attention, Event, Sight};
+use crate::supervisor::{Attention, Event, Sight, Socket};
 use crate::survey::sight_of;
 
 /// Tells the thread what to watch.
@@ -68,6 +68,8 @@ struct Tree {
     since: Instant,
     walked: Instant,
     sight: Option<Sight>,
+    /// Sockets that were seen for the first time then: told once they have stayed a moment.
+    unproven: Option<(Sight, Instant)>,
     must_look: bool,
     /// A socket appeared that is nobody's yet: it may be this tree's.
     may_own: bool,
@@ -84,6 +86,10 @@ struct Watching {
 const CALM: Duration = Duration::from_secs(1);
 /// Between two walks of one tree for sockets that may be its own, but are not on its port.
 const WALK_PAUSE: Duration = Duration::from_millis(15);
+/// How long a new socket must stay before it counts: Vite and others try whether a port is free by listening on it for
+/// a millisecond or two, on one address after the other.
+const PROVEN_AFTER: Duration = Duration::from_millis(6);
+const PROVE_PAUSE: Duration = Duration::from_millis(2);
 
 impl Watching {
     fn run(mut self, inbox: &Receiver<Order>) {
@@ -115,7 +121,10 @@ impl Watching {
                 let known = self.trees.remove(&id).filter(|tree| tree.watched.generation == watched.generation);
                 let must_look = known.is_none();
                 let sight = known.and_then(|tree| tree.sight);
-                self.trees.insert(id, Tree { watched, since: now, walked: now, sight, must_look, may_own: true });
+                self.trees.insert(
+                    id,
+                    Tree { watched, since: now, walked: now, sight, unproven: None, must_look, may_own: true },
+                );
             }
             Order::Unwatch(id) => drop(self.trees.remove(&id)),
             Order::LookNow(id) => {
@@ -131,6 +140,9 @@ impl Watching {
     fn pause(&self) -> Option<Duration> {
         let close = self.trees.values().filter(|tree| tree.watched.attention == Attention::Close);
         let youngest = close.map(|tree| tree.since.elapsed()).min();
+        if self.trees.values().any(|tree| tree.unproven.is_some()) {
+            return Some(PROVE_PAUSE);
+        }
         match youngest {
             Some(age) if age < Duration::from_millis(300) => Some(Duration::from_millis(1)),
             Some(age) if age < Duration::from_secs(3) => Some(Duration::from_millis(5)),
@@ -186,7 +198,7 @@ impl Tree {
         let has_lost = known.iter().any(|socket| !is_there(socket.id));
         let is_on_port = fresh.iter().any(|socket| socket.port == self.watched.asked_port);
         let may_search = self.may_own && now.duration_since(self.walked) >= WALK_PAUSE;
-        self.must_look || has_lost || is_on_port || may_search
+        self.must_look || has_lost || is_on_port || may_search || self.unproven.is_some()
     }
 
     /// Walks the tree; gives what was seen when it is not what was seen before.
@@ -197,9 +209,27 @@ impl Tree {
         let Watched { shim, asked_port, place, .. } = &self.watched;
         let sight = sight_of(shim, *asked_port, listening, place);
         if self.sight.as_ref() == Some(&sight) {
+            self.unproven = None;
             return None;
         }
+        let is_known = |socket: &Socket| self.sight.as_ref().is_some_and(|seen| seen.sockets.contains(socket));
+        if !sight.sockets.iter().all(is_known) && !self.is_proven(&sight, now) {
+            return None;
+        }
+        self.unproven = None;
         self.sight = Some(sight.clone());
         Some(sight)
+    }
+
+    /// True once the same sockets have been there for long enough.
+    fn is_proven(&mut self, sight: &Sight, now: Instant) -> bool {
+        let since = match &self.unproven {
+            Some((seen, since)) if seen.sockets == sight.sockets => *since,
+            _ => {
+                self.unproven = Some((sight.clone(), now));
+                now
+            }
+        };
+        now.duration_since(since) >= PROVEN_AFTER
     }
 }

@@ -12,6 +12,9 @@ pub const MAX_PID: u32 = 4_194_304;
 /// What this version writes as `writer`.
 pub const WRITER: &str = concat!("pierhead/", env!("CARGO_PKG_VERSION"));
 
+/// What a server that publishes by this library writes as `writer`: its own word, not the supervisor's.
+pub const LIBRARY_WRITER: &str = concat!("pierhead-library/", env!("CARGO_PKG_VERSION"));
+
 /// A port file's content. Fields that are not known here are kept in `extra` and written back.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PortFile {
@@ -106,7 +109,7 @@ impl PortFile {
         self.instance.as_ref().map(|mark| mark.with_pid(self.pid))
     }
 
-    /// True when Pierhead wrote it, in whatever version.
+    /// True when Pierhead's supervisor wrote it, in whatever version.
     pub fn is_ours(&self) -> bool {
         self.writer.as_deref().is_some_and(|writer| writer.starts_with("pierhead/"))
     }

@@ -113,6 +113,8 @@ struct Tree {
     /// Kept for its standard input: `esbuild` ends when that ends.
     leader: Child,
     leader_exit: Option<Exit>,
+    /// The last that ended of what a leader left behind.
+    last_exit: Option<Exit>,
     children: ChildWatch,
     output: Option<Pipe>,
     log: Log,
@@ -128,7 +130,7 @@ impl Tree {
                 notes.record(Some(leader.id()))?;
                 answer(STARTED);
                 session::close_standard_streams();
-                Ok(Self { leader, leader_exit: None, children, output: Some(output.into()), log })
+                Ok(Self { leader, leader_exit: None, last_exit: None, children, output: Some(output.into()), log })
             }
             Err(error) => {
                 let missing = error.kind() == io::ErrorKind::NotFound;
@@ -153,7 +155,7 @@ impl Tree {
             }
         }
         self.drain();
-        let exit = self.leader_exit.unwrap_or_default();
+        let exit = effective_exit(self.leader_exit, self.last_exit);
         notes.ended(&exit, true, None, self.log.lost_bytes())?;
         notes.hint();
         Ok(())
@@ -169,13 +171,17 @@ impl Tree {
     /// Collects the dead; false when nothing is left.
     fn collect(&mut self, notes: &Notes<'_>) -> io::Result<bool> {
         let collected = session::collect();
-        let leader = collected.ended.into_iter().find(|(pid, _)| *pid == self.leader.id());
-        if let Some((_, exit)) = leader {
+        for (pid, exit) in collected.ended {
+            if pid != self.leader.id() {
+                self.last_exit = Some(exit);
+                continue;
+            }
             if collected.any_left {
                 notes.ended(&exit, false, None, self.log.lost_bytes())?;
                 notes.hint();
             }
             self.leader_exit = Some(exit);
+            self.last_exit = None;
         }
         Ok(collected.any_left)
     }
@@ -187,6 +193,14 @@ impl Tree {
         if session::set_nonblocking(output).is_ok() {
             while self.log.take(output) > 0 {}
         }
+    }
+}
+
+/// A leader that ended well and left its server behind has not told how that server ended: the last of its tree does.
+fn effective_exit(leader: Option<Exit>, last: Option<Exit>) -> Exit {
+    match (leader, last) {
+        (Some(leader), Some(last)) if leader.is_success() => last,
+        (leader, _) => leader.unwrap_or_default(),
     }
 }
 

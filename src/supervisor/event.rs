@@ -87,6 +87,9 @@ pub enum Event {
         generation: u64,
         /// How the leader ended.
         exit: Exit,
+        /// What it could not get over, in words, when its output tells and it still holds: nothing is gained by
+        /// trying again.
+        cause: Option<String>,
     },
     /// [`Effect::Probe`](super::Effect::Probe) was performed.
     Probed {
@@ -103,6 +106,13 @@ pub enum Event {
         id: ServerId,
         /// What is there; `None` when there is no file.
         found: Option<Found>,
+    },
+    /// [`Effect::WriteFile`](super::Effect::WriteFile) could not be performed.
+    FileRefused {
+        /// Which server.
+        id: ServerId,
+        /// Why, in words.
+        why: String,
     },
     /// A port file was removed because it was proven stale.
     Reaped {

@@ -85,13 +85,14 @@ impl Fleet {
             Event::LeaderEnded { id, generation, exit } => {
                 self.with(&id, |server| server.leader_ended(generation, exit, now, out));
             }
-            Event::TreeEnded { id, generation, exit } => {
-                self.with(&id, |server| server.tree_ended(generation, exit, now, out));
+            Event::TreeEnded { id, generation, exit, cause } => {
+                self.with(&id, |server| server.tree_ended(generation, exit, cause, now, out));
             }
             Event::Probed { id, generation, outcome } => {
                 self.with(&id, |server| server.probed(generation, outcome, now, out));
             }
             Event::FileFound { id, found } => self.with(&id, |server| server.file_found(found, now, out)),
+            Event::FileRefused { id, why } => self.with(&id, |server| server.file_refused(&why)),
             Event::Reaped { id, why } => {
                 self.with(&id, |server| server.reaped(&why));
                 return Some((id, format!("port file removed: {why}")));

@@ -27,6 +27,8 @@ pub(super) struct Server {
     last_exit: Exit,
     reason: Option<String>,
     file: Option<Found>,
+    /// Why the port file could not be written.
+    file_problem: Option<String>,
     /// Who served last: a look at the port file from before its end may be reported after it.
     last_owner: Option<Instance>,
     since: Option<Timestamp>,
@@ -126,6 +128,7 @@ impl Server {
             last_exit: Exit::default(),
             reason: None,
             file: None,
+            file_problem: None,
             last_owner: None,
             since: None,
             shown: State::Stopped,
@@ -215,7 +218,7 @@ impl Server {
                 self.reason = None;
                 self.run(Life { shim, asked_port, origin: Origin::Spawned, was_ready: false }, now, out);
                 if let Some(exit) = ended {
-                    self.tree_ended(generation, exit, now, out);
+                    self.tree_ended(generation, exit, None, now, out);
                 } else if !self.is_wanted {
                     self.begin_stop(Then::Rest, now, out);
                 }
@@ -270,7 +273,7 @@ impl Server {
         self.restarts = restarts;
         self.is_wanted = !down;
         // Whether it had been ready is not known; that it was meant to run is.
-        self.died(exit, true, now, out);
+        self.died(exit, true, None, now, out);
     }
 
     pub(super) fn leader_ended(&mut self, generation: u64, exit: Exit, now: Moment, out: &mut Vec<Effect>) {
@@ -283,24 +286,32 @@ impl Server {
         }
     }
 
-    pub(super) fn tree_ended(&mut self, generation: u64, exit: Exit, now: Moment, out: &mut Vec<Effect>) {
+    pub(super) fn tree_ended(
+        &mut self,
+        generation: u64,
+        exit: Exit,
+        cause: Option<String>,
+        now: Moment,
+        out: &mut Vec<Effect>,
+    ) {
         if generation != self.generation {
             return;
         }
         // What is known of the port file is about the life that has ended; it is looked at again.
         if matches!(self.phase, Phase::Running(_) | Phase::Stopping(_)) {
             self.file = None;
+            self.file_problem = None;
         }
         match std::mem::replace(&mut self.phase, Phase::Stopped) {
             Phase::Running(running) => {
                 self.end_watch(out);
-                self.died(exit, running.life.was_ready, now, out);
+                self.died(exit, running.life.was_ready, cause, now, out);
             }
             Phase::Stopping(stopping) => {
                 self.end_watch(out);
                 let was_ready = stopping.life.was_ready;
                 match stopping.then {
-                    Then::Die(exit) => self.died(exit, was_ready, now, out),
+                    Then::Die(exit) => self.died(exit, was_ready, cause, now, out),
                     Then::Rest => {
                         self.last_exit = exit;
                         self.reason = None;
@@ -391,6 +402,9 @@ impl Server {
             found.owner.as_ref().zip(self.last_owner.as_ref()).is_some_and(|(owner, last)| owner.is_same_life(last))
         };
         self.file = found.filter(|found| is_running || !is_dead_ones(found));
+        if self.file.is_some() {
+            self.file_problem = None;
+        }
         let Phase::Running(running) = &self.phase else { return };
         let is_live = self.file.as_ref().is_some_and(|file| file.verdict == Verdict::Live);
         let is_own = self.file.as_ref().is_some_and(|file| !file.is_ours);
@@ -407,6 +421,10 @@ impl Server {
             }
             _ => {}
         }
+    }
+
+    pub(super) fn file_refused(&mut self, why: &str) {
+        self.file_problem = Some(format!("its port file could not be written: {why}"));
     }
 
     pub(super) fn reaped(&mut self, why: &str) {
@@ -544,10 +562,12 @@ impl Server {
         self.send(&shim, signals, out);
     }
 
-    fn died(&mut self, exit: Exit, was_ready: bool, now: Moment, out: &mut Vec<Effect>) {
+    fn died(&mut self, exit: Exit, was_ready: bool, cause: Option<String>, now: Moment, out: &mut Vec<Effect>) {
         out.push(Effect::CheckFile { id: self.id.clone() });
         let ready = if was_ready { "" } else { " before it was ready" };
-        let reason = format!("ended with {exit}{ready}");
+        let is_hopeless = cause.is_some() && !was_ready;
+        let cause = cause.map(|cause| format!(": {cause}")).unwrap_or_default();
+        let reason = format!("ended with {exit}{ready}{cause}");
         let is_success = exit.is_success();
         let is_missing = exit.code == Some(127);
         self.last_exit = exit;
@@ -560,6 +580,7 @@ impl Server {
             Restart::OnFailure | Restart::Never if is_success && was_ready => self.rest(out),
             Restart::OnFailure if is_success => Phase::Failed,
             Restart::Never => Phase::Failed,
+            Restart::Always | Restart::OnFailure if is_hopeless => Phase::Failed,
             Restart::Always | Restart::OnFailure if is_missing => {
                 self.reason = Some("ended with exit code 127: a command in it was not found".to_owned());
                 Phase::Failed
@@ -739,12 +760,17 @@ impl Server {
         {
             return file.verdict.reason();
         }
+        let verdict = || self.file.as_ref().and_then(|file| file.verdict.reason());
         match &self.phase {
             Phase::Queued { waits_for } if !waits_for.is_empty() => Some(format!("waits for {}", waits_for.join(", "))),
             Phase::Running(Running { stage: Stage::Starting, serving: None, .. }) => {
                 self.reason.clone().or_else(|| Some("not listening yet".to_owned()))
             }
-            _ => self.reason.clone().or_else(|| self.file.as_ref().and_then(|file| file.verdict.reason())),
+            Phase::Running(Running { stage: Stage::Lost { .. }, .. }) => {
+                Some("its listener is gone; a reload may bring it back".to_owned())
+            }
+            Phase::Running(_) => self.reason.clone().or_else(|| self.file_problem.clone()).or_else(verdict),
+            _ => self.reason.clone().or_else(verdict),
         }
     }
 }

@@ -78,7 +78,7 @@ impl Bench {
 
     fn ended(&mut self, name: &str, generation: u64, code: i32) -> &mut Self {
         let exit = Exit::with_code(code, self.moment().wall);
-        self.tell(Event::TreeEnded { id: ServerId::new("r", name), generation, exit })
+        self.tell(Event::TreeEnded { id: ServerId::new("r", name), generation, exit, cause: None })
     }
 
     /// Starts a server and makes it ready; gives its generation.
@@ -453,7 +453,7 @@ impl World {
     fn end(&mut self, id: &ServerId, code: i32) {
         if let Some(tree) = self.trees.remove(id) {
             let exit = Exit::with_code(code, Timestamp(0));
-            self.answers.push(Event::TreeEnded { id: id.clone(), generation: tree.generation, exit });
+            self.answers.push(Event::TreeEnded { id: id.clone(), generation: tree.generation, exit, cause: None });
         }
     }
 

@@ -156,6 +156,11 @@ impl Spot {
         })
     }
 
+    /// Removes it if it names process `pid`: for a server that withdraws its own.
+    pub fn withdraw_of(&self, pid: u32) -> io::Result<Option<Verdict>> {
+        self.remove_when(|seen| seen.claim.as_ref().is_some_and(|claim| claim.record.pid == pid))
+    }
+
     /// Writes it. The server's own live file stays; fields that are not ours are kept.
     pub fn write(&self, record: &PortFile) -> Result<(), WriteError> {
         let wrong = |cause| WriteError::File { path: self.path(), cause };

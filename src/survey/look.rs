@@ -39,6 +39,7 @@ pub enum LastRun {
 }
 
 const MAX_BYTES: u64 = 1 << 20;
+const MAX_OUTPUT: u64 = 32 << 20;
 
 /// Every server of every registered repo, and what is wrong with repos and files, one sentence each.
 pub fn look(store: &Store) -> (Vec<Status>, Vec<String>) {
@@ -154,7 +155,7 @@ pub fn sight_of(shim: &Instance, asked_port: u16, listening: &[Listening], place
     Sight { sockets, hints }
 }
 
-/// What the server's present life has said so far, at most a megabyte from its beginning.
+/// What the server's present life has said so far, at most 32 MiB from the beginning of what is kept.
 pub fn output_of_run(place: &ServerPlace) -> String {
     let start = read_json::<Record>(&place.record()).map_or(0, |record| record.log_start);
     let read = || -> std::io::Result<Vec<u8>> {
@@ -163,7 +164,7 @@ pub fn output_of_run(place: &ServerPlace) -> String {
         let from = if file.metadata()?.len() < start { 0 } else { start };
         file.seek(SeekFrom::Start(from))?;
         let mut bytes = Vec::new();
-        file.take(MAX_BYTES).read_to_end(&mut bytes)?;
+        file.take(MAX_OUTPUT).read_to_end(&mut bytes)?;
         Ok(bytes)
     };
     String::from_utf8_lossy(&read().unwrap_or_default()).into_owned()

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::file::{Spot, WriteError};
 use crate::model::Timestamp;
 use crate::os::{files::FileError, interrupt, process};
-use crate::portfile::{PortFile, WRITER, connect_host, loopback_url};
+use crate::portfile::{LIBRARY_WRITER, PortFile, connect_host, loopback_url};
 
 /// A published port file. It is removed when this is dropped, and when the process gets INT, TERM, HUP or QUIT (which
 /// then ends it as it would have). After a SIGKILL it stays, and every reader sees that it is stale.
@@ -37,11 +37,11 @@ pub fn publish(spot: Spot, address: SocketAddr, version: Option<&str>) -> Result
     record.version = version.map(str::to_owned);
     record.url = Some(loopback_url(host, address.port(), "/"));
     record.instance = Some(instance.mark());
-    record.writer = Some(WRITER.to_owned());
+    record.writer = Some(LIBRARY_WRITER.to_owned());
     let spot = Arc::new(spot);
     let for_signals = Arc::clone(&spot);
     let listener = interrupt::listen(move |signal| {
-        let _ = for_signals.withdraw();
+        let _ = for_signals.withdraw_of(std::process::id());
         interrupt::end_by(signal);
     });
     let failed = |error: std::io::Error| WriteError::File { path: spot.path(), cause: FileError::Io(error) };
@@ -59,6 +59,6 @@ impl Publication {
 
 impl Drop for Publication {
     fn drop(&mut self) {
-        let _ = self.spot.withdraw();
+        let _ = self.spot.withdraw_of(std::process::id());
     }
 }

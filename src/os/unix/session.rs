@@ -104,7 +104,8 @@ pub fn wait_for(children: &ChildWatch, output: Option<&impl AsFd>) -> io::Result
 pub struct Collected {
     /// Those that have ended: number and how.
     pub ended: Vec<(u32, Exit)>,
-    /// True while there is a child, alive or not; on macOS also while an orphan of theirs lives in this process's session.
+    /// True while there is a child, alive or not; on macOS also while an orphan of theirs lives in this process's
+    /// session.
     pub any_left: bool,
 }
 

@@ -1,6 +1,7 @@
 //! Ctrl-C and Ctrl-Break for the processes of another console: what Windows has in place of signals.
 
-use std::sync::{Mutex, Once, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use windows_sys::Win32::System::Console::{
     AttachConsole, CTRL_BREAK_EVENT, CTRL_C_EVENT, FreeConsole, GenerateConsoleCtrlEvent, GetConsoleProcessList,
@@ -41,24 +42,38 @@ pub(super) fn press(key: Key, pid: u32, meant: impl Fn(u32) -> bool) -> bool {
 
 static ATTACHED: Mutex<()> = Mutex::new(());
 
+/// The key comes to this process as well, in a thread that the system makes, and would end it. To leave the console
+/// takes the handler away: it is left when the key has come.
 fn generate(key: Key) -> bool {
-    turn_deaf();
     let event = match key {
         Key::Interrupt => CTRL_C_EVENT,
         Key::Break => CTRL_BREAK_EVENT,
     };
-    // SAFETY: takes numbers only; group 0 is everybody on this console.
-    unsafe { GenerateConsoleCtrlEvent(event, 0) != 0 }
+    let mut heard = own_key();
+    *heard = false;
+    // SAFETY: `hear` is a handler that lives as long as the process; group 0 is everybody on this console.
+    let pressed = unsafe { SetConsoleCtrlHandler(Some(hear), 1) != 0 && GenerateConsoleCtrlEvent(event, 0) != 0 };
+    if pressed {
+        let waited = HEARD.wait_timeout_while(heard, OWN_KEY_LIMIT, |heard| !*heard);
+        drop(waited.unwrap_or_else(PoisonError::into_inner));
+    }
+    pressed
 }
 
-/// From now on this process, which has no console of its own to hear keys from, ignores them: the one it presses comes
-/// to it as well, in a thread of its own and perhaps later.
-fn turn_deaf() {
-    static DEAF: Once = Once::new();
-    // SAFETY: `ignore` is a handler that lives as long as the process.
-    DEAF.call_once(|| unsafe {
-        SetConsoleCtrlHandler(Some(ignore), 1);
-    });
+/// True once the key that this process pressed has come to it.
+static OWN_KEY: Mutex<bool> = Mutex::new(false);
+static HEARD: Condvar = Condvar::new();
+const OWN_KEY_LIMIT: Duration = Duration::from_secs(1);
+
+fn own_key() -> MutexGuard<'static, bool> {
+    OWN_KEY.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+unsafe extern "system" fn hear(event: u32) -> BOOL {
+    *own_key() = true;
+    HEARD.notify_all();
+    // SAFETY: takes a number only.
+    unsafe { ignore(event) }
 }
 
 /// Says that Ctrl-C and Ctrl-Break are dealt with.

@@ -43,8 +43,8 @@ pub fn listen(mut heard: impl FnMut(Signal) + Send + 'static) -> io::Result<List
     Ok(Listener { _only_listen_makes_one: () })
 }
 
-/// Ends this process as `signal` would have, had nobody listened: its parent sees the exit code that Windows gives after
-/// Ctrl-C and Ctrl-Break, else what a shell says of the signal.
+/// Ends this process as `signal` would have, had nobody listened: its parent sees the exit code that Windows gives
+/// after Ctrl-C and Ctrl-Break, else what a shell says of the signal.
 pub fn end_by(signal: Signal) -> ! {
     let code = match signal {
         Signal::Int | Signal::Quit | Signal::Term => STATUS_CONTROL_C_EXIT,

@@ -43,8 +43,8 @@ pub(super) fn is_error(error: &io::Error, code: u32) -> bool {
     error.raw_os_error() == Some(code.cast_signed())
 }
 
-/// Opens a process with the rights asked for, and with that of asking who it is. Windows rounds a process number down to a multiple of four: another
-/// process than the one asked for is none.
+/// Opens a process with the rights asked for, and with that of asking who it is. Windows rounds a process number down
+/// to a multiple of four: another process than the one asked for is none.
 pub(super) fn open_process(pid: u32, rights: u32) -> io::Result<OwnedHandle> {
     // SAFETY: takes numbers only; the handle is ours.
     let process = unsafe { take(OpenProcess(rights | PROCESS_QUERY_LIMITED_INFORMATION, 0, pid)) }?;

@@ -54,8 +54,9 @@ pub fn with_own_console(command: &mut Command) {
     stand_outside(command);
 }
 
-/// Makes this process the owner of whatever its descendants leave behind, undoes a deafness to Ctrl-C that it would hand
-/// down to them, and keeps its standard streams to itself: whoever waits for their end waits for this process alone.
+/// Makes this process the owner of whatever its descendants leave behind, undoes a deafness to Ctrl-C that it would
+/// hand down to them, and keeps its standard streams to itself: whoever waits for their end waits for this process
+/// alone.
 pub fn begin() -> io::Result<()> {
     for stream in STREAMS {
         // SAFETY: takes a number; what is no handle is refused.

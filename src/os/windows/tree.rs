@@ -36,10 +36,10 @@ pub fn descendants(root: u32) -> Vec<u32> {
     found
 }
 
-/// Sends what Windows has of `signal` ([`Process::send`]) to every descendant of `root`, not to `root` itself, and gives
-/// the number of processes it reached. `root` must be a life that the caller has proven its own; it is verified again
-/// here. Each descendant is held by a handle before its parentage is read, so a number that is reused meanwhile is
-/// never signalled. A key is pressed once, in the console that the tree has from its shim.
+/// Sends what Windows has of `signal` ([`Process::send`]) to every descendant of `root`, not to `root` itself, and
+/// gives the number of processes it reached. `root` must be a life that the caller has proven its own; it is verified
+/// again here. Each descendant is held by a handle before its parentage is read, so a number that is reused meanwhile
+/// is never signalled. A key is pressed once, in the console that the tree has from its shim.
 pub fn signal(root: &Instance, signal: Signal) -> io::Result<usize> {
     let Some(held) = Process::hold_instance(root)? else {
         return Ok(0);
