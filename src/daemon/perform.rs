@@ -266,6 +266,7 @@ impl Performer {
                 let place = self.store.places().server(&id);
                 self.sockets.watch(id, Watched { generation, shim, asked_port, attention, place });
             }
+            Effect::Look { id } => self.sockets.look_now(id),
             Effect::Unwatch { id } => {
                 self.sockets.unwatch(id.clone());
                 self.shims.remove(&id);

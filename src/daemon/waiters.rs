@@ -96,10 +96,8 @@ impl Waiters {
 }
 
 fn is_settled(verb: Verb, status: &Status) -> bool {
-    // Whoever was told that it is ready may read its port file in the same moment.
-    let can_be_found = status.verdict.as_deref() == Some("live") || status.reason.is_some() || status.port.is_none();
     match (verb, status.state) {
-        (_, State::Ready) if verb != Verb::Down => can_be_found && !is_lost(status),
+        (_, State::Ready) if verb != Verb::Down => !is_lost(status),
         (Verb::Down, state) => matches!(state, State::Stopped | State::Failed) || is_external(status),
         (Verb::Up | Verb::Restart, State::Failed | State::Stopped | State::Unhealthy) | (Verb::Wait, State::Failed) => {
             true

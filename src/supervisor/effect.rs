@@ -42,6 +42,11 @@ pub enum Effect {
         /// How closely.
         attention: Attention,
     },
+    /// Look at the tree now, whatever its attention.
+    Look {
+        /// Which server.
+        id: ServerId,
+    },
     /// Look no more.
     Unwatch {
         /// Which server.

@@ -7,7 +7,7 @@ use super::backoff::{Backoff, Next};
 use super::choice::choose;
 use super::ladder::Ladder;
 use super::{Adoption, Attention, Effect, Found, Plan, Probe, Refused, Sight, Socket, Spawn, Wish};
-use crate::model::{Exit, Instance, Moment, Origin, ServerId, State, Status, Timestamp, Verdict};
+use crate::model::{Exit, Instance, Moment, Origin, ServerId, State, Status, Timestamp, Unsure, Verdict};
 use crate::portfile::{connect_host, loopback_url};
 use crate::settings::{Ready, Restart};
 
@@ -78,6 +78,8 @@ struct Running {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
     Starting,
+    /// Serves; shown in its earlier state until its port file is written: whoever hears that it is ready finds it.
+    Announcing(State),
     Ready,
     /// Its listener went away; a reload may bring it back.
     Lost {
@@ -342,22 +344,23 @@ impl Server {
         match (running.stage, &running.serving) {
             (Stage::Starting | Stage::Lost { .. } | Stage::NotServing, None) => {}
             (Stage::Starting, Some(_)) => self.listens(now, out),
-            (Stage::Lost { .. } | Stage::NotServing, Some(socket)) => {
+            (stage @ (Stage::Lost { .. } | Stage::NotServing), Some(socket)) => {
                 let socket = socket.clone();
-                running.stage = Stage::Ready;
+                let before = if stage == Stage::NotServing { State::NotServing } else { State::Ready };
+                running.stage = Stage::Announcing(before);
                 running.health_failures = 0;
                 self.reason = None;
                 out.push(Effect::WriteFile { id: self.id.clone(), socket });
                 self.watch(Attention::Calm, out);
             }
-            (Stage::Ready | Stage::Unhealthy, Some(socket)) => {
+            (Stage::Announcing(_) | Stage::Ready | Stage::Unhealthy, Some(socket)) => {
                 if before.as_ref() != Some(socket) {
                     out.push(Effect::WriteFile { id: self.id.clone(), socket: socket.clone() });
                 }
             }
             // Ready by its log or never with a port: nothing was lost.
-            (Stage::Ready | Stage::Unhealthy, None) if before.is_none() => {}
-            (Stage::Ready | Stage::Unhealthy, None) => {
+            (Stage::Announcing(_) | Stage::Ready | Stage::Unhealthy, None) if before.is_none() => {}
+            (Stage::Announcing(_) | Stage::Ready | Stage::Unhealthy, None) => {
                 running.stage = Stage::Lost { since_ms: now.mono_ms };
                 out.push(Effect::WithdrawFile { id: self.id.clone() });
                 self.watch(Attention::Close, out);
@@ -392,7 +395,9 @@ impl Server {
                 }
                 running.probe_ms = Some(now.mono_ms + HEALTH_PROBE_MS);
             }
-            (Stage::Lost { .. } | Stage::NotServing, _) => running.probe_ms = Some(now.mono_ms + HEALTH_PROBE_MS),
+            (Stage::Announcing(_) | Stage::Lost { .. } | Stage::NotServing, _) => {
+                running.probe_ms = Some(now.mono_ms + HEALTH_PROBE_MS);
+            }
         }
     }
 
@@ -405,16 +410,22 @@ impl Server {
         if self.file.is_some() {
             self.file_problem = None;
         }
-        let Phase::Running(running) = &self.phase else { return };
+        let Phase::Running(running) = &mut self.phase else { return };
         let is_live = self.file.as_ref().is_some_and(|file| file.verdict == Verdict::Live);
         let is_own = self.file.as_ref().is_some_and(|file| !file.is_ours);
+        let is_silent =
+            self.file.as_ref().is_some_and(|f| matches!(f.verdict, Verdict::Unsure(Unsure::NotListening { .. })));
+        if is_silent && running.serving.is_some() {
+            out.push(Effect::Look { id: self.id.clone() });
+        }
         match (running.stage, &running.serving) {
+            (Stage::Announcing(_), _) if is_live => running.stage = Stage::Ready,
             (Stage::Starting, Some(_)) if is_live && is_own && self.plan.settings.ready == Ready::File => {
                 self.become_ready(now, out);
             }
             // It was removed, or somebody wrote one that names another process and is not true. One that names the
             // owner is as it was written: if it is not live, the next look at the sockets will say why.
-            (Stage::Ready | Stage::Unhealthy, Some(socket))
+            (Stage::Announcing(_) | Stage::Ready | Stage::Unhealthy, Some(socket))
                 if !is_live && self.file.as_ref().is_none_or(|file| file.pid != socket.owner.pid) =>
             {
                 out.push(Effect::WriteFile { id: self.id.clone(), socket: socket.clone() });
@@ -425,6 +436,9 @@ impl Server {
 
     pub(super) fn file_refused(&mut self, why: &str) {
         self.file_problem = Some(format!("its port file could not be written: {why}"));
+        if let Phase::Running(Running { stage: stage @ Stage::Announcing(_), .. }) = &mut self.phase {
+            *stage = Stage::Ready;
+        }
     }
 
     pub(super) fn reaped(&mut self, why: &str) {
@@ -535,7 +549,7 @@ impl Server {
     fn become_ready(&mut self, now: Moment, out: &mut Vec<Effect>) {
         let has_health = self.plan.settings.health.is_some();
         let Phase::Running(running) = &mut self.phase else { return };
-        running.stage = Stage::Ready;
+        running.stage = if running.serving.is_some() { Stage::Announcing(State::Starting) } else { Stage::Ready };
         running.life.was_ready = true;
         running.slow_ms = None;
         running.probe_ms = has_health.then(|| now.mono_ms + HEALTH_PROBE_MS);
@@ -674,6 +688,7 @@ impl Server {
             Phase::Queued { .. } | Phase::Spawning { .. } => State::Starting,
             Phase::Running(running) => match running.stage {
                 Stage::Starting => State::Starting,
+                Stage::Announcing(before) => before,
                 Stage::Ready | Stage::Lost { .. } => State::Ready,
                 Stage::NotServing => State::NotServing,
                 Stage::Unhealthy => State::Unhealthy,

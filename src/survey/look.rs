@@ -98,6 +98,9 @@ fn events_of(id: &ServerId, root: &Path, is_default: bool, place: &ServerPlace, 
         _ => {}
     }
     let found = Spot::of_server(root, &id.server, is_default).inspect().map(Found::from);
+    if found.is_none() {
+        events.push(Event::FileRefused { id: id.clone(), why: "no daemon runs that would write it".to_owned() });
+    }
     events.push(Event::FileFound { id: id.clone(), found });
     events
 }
