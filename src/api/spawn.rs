@@ -8,7 +8,7 @@ use crate::model::{Exit, Instance, ServerId, Timestamp};
 
 /// What a shim answers on its standard output when another one runs the server.
 pub const BUSY: &str = "busy";
-/// What a shim answers when the command was started.
+/// What a shim answers when the command was started, followed by the number of its process.
 pub const STARTED: &str = "started";
 
 /// What a shim is told on its standard input: everything it needs, so that it never looks anything up.

@@ -50,13 +50,16 @@ pub(super) fn down(down: &Down) -> Result<(), Failure> {
         output::print_json(&Servers::new(asked.servers.clone()))?;
     }
     let left: Vec<&Status> = asked.servers.iter().filter(|status| status.is_running()).collect();
+    let names: Vec<String> = left.iter().map(|status| status.id().to_string()).collect();
+    if !down.no_wait && !asked.timed_out && !names.is_empty() {
+        return Err(Failure::new(Kind::Failed, format!("asked to run again meanwhile: {}", names.join(", "))));
+    }
     if down.no_wait || !asked.timed_out {
         for status in &asked.servers {
             output::say(&format!("{}: {}", status.id(), status.state));
         }
         return Ok(());
     }
-    let names: Vec<String> = left.iter().map(|status| status.id().to_string()).collect();
     Err(Failure::new(Kind::TimedOut, format!("not gone yet: {}", names.join(", ")))
         .hint("it is still being stopped: `pierhead status` shows how far it is"))
 }
@@ -94,7 +97,7 @@ fn with_progress(store: &Store, verb: Verb, request: &Request, may_start: bool) 
 async fn ask(store: &Store, verb: Verb, request: &Request, may_start: bool) -> Result<Asked, Failure> {
     let client = Client::new(store.places());
     match client.ask(verb, request).await {
-        Err(failure) if failure.kind == Kind::DaemonUnreachable && may_start && !client.is_running().await => {
+        Err(failure) if failure.kind == Kind::DaemonUnreachable && may_start => {
             client.start(&own_program()?, &store.places().daemon_log()).await?;
             client.ask(verb, request).await
         }

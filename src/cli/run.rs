@@ -22,11 +22,12 @@ pub(super) fn run(run: &Run) -> Result<ExitCode, Failure> {
     let stage = Stage::set(run, &store)?;
     session::adopt_orphans()?;
     let me = process::own_instance()?;
+    // Before the command is started: a signal in between would end this process alone.
+    let _signals = pass_signals_on(me.clone())?;
     let mut child = match stage.start(run)? {
         Ok(child) => child,
         Err(code) => return Ok(code),
     };
-    let _signals = pass_signals_on(me.clone())?;
     let ended = tend(&stage, run, &me, &mut child);
     let _ = stage.spot.withdraw();
     end_leftovers(&me);

@@ -157,6 +157,9 @@ impl Core {
             Verb::Restart => Some(Wish::Restart),
             Verb::Wait => None,
         };
+        if matches!(wish, Some(Wish::Up | Wish::Restart)) {
+            self.waiters.supersede(&ids, &self.fleet);
+        }
         if let Some(wish) = wish {
             self.happen(Event::Asked { ids: ids.clone(), wish });
         }

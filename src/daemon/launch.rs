@@ -218,16 +218,18 @@ fn spawn(order: &Order) -> Result<(Spawn, Child), Refused> {
     if let Some(output) = child.stdout.take() {
         BufReader::new(output.take(4096)).read_line(&mut line).map_err(failed)?;
     }
-    match (line.trim_end(), process::look(child.id())) {
-        (STARTED, Ok(Life::Alive(shim))) => Ok((Spawn { shim, asked_port: order.asked_port }, child)),
+    let (word, rest) = line.trim_end().split_once(' ').unwrap_or((line.trim_end(), ""));
+    let (leader, asked_port) = (rest.parse().ok(), order.asked_port);
+    match (word, process::look(child.id())) {
+        (STARTED, Ok(Life::Alive(shim))) => Ok((Spawn { shim, leader, asked_port }, child)),
         // Started and ended by now: the record tells the rest.
         (STARTED, _) => {
             let shim = recorded_shim(order).ok_or_else(|| Refused::Passing("its shim is gone".to_owned()))?;
-            Ok((Spawn { shim, asked_port: order.asked_port }, child))
+            Ok((Spawn { shim, leader, asked_port }, child))
         }
-        (answer, _) => {
+        _ => {
             let _ = child.wait();
-            Err(match answer {
+            Err(match line.trim_end() {
                 BUSY => Refused::Passing("an earlier life of it has not ended yet".to_owned()),
                 "" => Refused::Passing("its shim ended without a word".to_owned()),
                 words => Refused::Final(words.trim_start_matches("failed: ").to_owned()),

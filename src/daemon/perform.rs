@@ -434,9 +434,9 @@ fn events_of_record(id: &ServerId, place: &ServerPlace, children: &Mutex<HashMap
         None => Vec::new(),
         Some(LastRun::Alive(adoption)) => {
             let generation = adoption.generation;
-            let leader = adoption.leader.clone();
+            let leader_exit = adoption.leader_exit.clone();
             let mut events = vec![Event::Adopted { id: id.clone(), adoption }];
-            events.extend(leader.map(|exit| Event::LeaderEnded { id, generation, exit }));
+            events.extend(leader_exit.map(|exit| Event::LeaderEnded { id, generation, exit }));
             events
         }
         Some(LastRun::Ended { generation, exit, lost_shim, .. }) => {

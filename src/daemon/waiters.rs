@@ -81,6 +81,14 @@ impl Waiters {
         self.waiting.iter().map(|waiter| waiter.until_ms).min()
     }
 
+    /// Somebody asks that these run: who waits for their end is told that it will not come.
+    pub(super) fn supersede(&mut self, ids: &[ServerId], fleet: &Fleet) {
+        let is_over = |waiter: &mut Waiter| waiter.verb == Verb::Down && waiter.ids.iter().any(|id| ids.contains(id));
+        for waiter in self.waiting.extract_if(.., is_over) {
+            waiter.answer(fleet, false);
+        }
+    }
+
     /// Answers those whose wish has come about or whose time is up.
     pub(super) fn settle(&mut self, fleet: &Fleet, now: Moment) {
         let mut at = 0;

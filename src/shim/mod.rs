@@ -128,7 +128,7 @@ impl Tree {
         match spawned {
             Ok(leader) => {
                 notes.record(Some(leader.id()))?;
-                answer(STARTED);
+                answer(&format!("{STARTED} {}", leader.id()));
                 session::close_standard_streams();
                 Ok(Self { leader, leader_exit: None, last_exit: None, children, output: Some(output.into()), log })
             }

@@ -154,6 +154,8 @@ pub struct Plan {
 pub struct Spawn {
     /// The shim.
     pub shim: Instance,
+    /// The process that the command became.
+    pub leader: Option<u32>,
     /// The port that was handed down.
     pub asked_port: u16,
 }
@@ -182,8 +184,10 @@ pub struct Adoption {
     pub down: bool,
     /// When it was started.
     pub started_at: Timestamp,
+    /// The process that the command became, while it lives.
+    pub leader: Option<u32>,
     /// How its leader ended, when it has.
-    pub leader: Option<Exit>,
+    pub leader_exit: Option<Exit>,
 }
 
 /// The sockets that a tree listens on.

@@ -48,6 +48,8 @@ enum Phase {
     },
     Running(Running),
     Stopping(Stopping),
+    /// Its tree is gone; its port file is being looked at for the last time.
+    Clearing,
     Waiting {
         until_ms: u64,
     },
@@ -58,6 +60,7 @@ enum Phase {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Life {
     shim: Instance,
+    leader: Option<u32>,
     asked_port: u16,
     origin: Origin,
     was_ready: bool,
@@ -71,8 +74,18 @@ struct Running {
     /// When the next probe goes out; `None` while one is out or none is needed.
     probe_ms: Option<u64>,
     health_failures: u8,
+    /// When its output said that it is ready, before a socket of it was seen.
+    said_ready_ms: Option<u64>,
     /// When the start is called slow.
     slow_ms: Option<u64>,
+}
+
+impl Running {
+    /// True for a moment after a server said in its output that it is ready: its socket, if it has one, is being proven.
+    fn must_wait_for_socket(&mut self, now: Moment) -> bool {
+        let said_ms = *self.said_ready_ms.get_or_insert(now.mono_ms);
+        self.serving.is_none() && now.mono_ms < said_ms + SOCKET_AFTER_WORDS_MS
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,6 +121,8 @@ enum Then {
 /// Between a probe's answer and the next probe of a start.
 const READY_PROBE_MS: u64 = 300;
 const LOG_PROBE_MS: u64 = 100;
+/// A server that said that it is ready and has no socket by then has none.
+const SOCKET_AFTER_WORDS_MS: u64 = 500;
 const HEALTH_PROBE_MS: u64 = 5_000;
 const HEALTH_FAILURES: u8 = 2;
 /// How long a reload may take before the server is called not serving (nodemon, Next: up to 0.4 s; forgiven: 2 s).
@@ -143,6 +158,7 @@ impl Server {
     pub(super) fn ask(&mut self, wish: Wish, now: Moment, out: &mut Vec<Effect>) {
         self.is_wanted = wish != Wish::Down;
         match (wish, &mut self.phase) {
+            (Wish::Up | Wish::Restart, Phase::Clearing) => self.begin_anew(),
             (Wish::Up | Wish::Restart, Phase::Stopped | Phase::Waiting { .. } | Phase::Failed) => {
                 if self.external().is_none() {
                     self.begin_anew();
@@ -157,7 +173,7 @@ impl Server {
             }
             (Wish::Up, Phase::Running(_))
             | (Wish::Up | Wish::Restart, Phase::Queued { .. } | Phase::Spawning { .. })
-            | (Wish::Down, Phase::Stopped) => {}
+            | (Wish::Down, Phase::Stopped | Phase::Clearing) => {}
             (Wish::Down, Phase::Running(_)) => {
                 out.push(Effect::MarkDown { id: self.id.clone() });
                 self.begin_stop(Then::Rest, now, out);
@@ -215,10 +231,10 @@ impl Server {
             return;
         }
         match outcome {
-            Ok(Spawn { shim, asked_port }) => {
+            Ok(Spawn { shim, leader, asked_port }) => {
                 let ended = ended.take();
                 self.reason = None;
-                self.run(Life { shim, asked_port, origin: Origin::Spawned, was_ready: false }, now, out);
+                self.run(Life { shim, leader, asked_port, origin: Origin::Spawned, was_ready: false }, now, out);
                 if let Some(exit) = ended {
                     self.tree_ended(generation, exit, None, now, out);
                 } else if !self.is_wanted {
@@ -248,13 +264,13 @@ impl Server {
         self.restarts = adoption.restarts;
         self.is_wanted = !adoption.down;
         self.reason = None;
-        let Adoption { shim, asked_port, .. } = adoption;
-        self.run(Life { shim, asked_port, origin: Origin::Adopted, was_ready: false }, now, out);
+        let Adoption { shim, leader, asked_port, .. } = adoption;
+        self.run(Life { shim, leader, asked_port, origin: Origin::Adopted, was_ready: false }, now, out);
         self.since = Some(adoption.started_at);
         self.shown = State::Starting;
         if adoption.down {
             self.begin_stop(Then::Rest, now, out);
-        } else if let Some(exit) = adoption.leader {
+        } else if let Some(exit) = adoption.leader_exit {
             self.leader_ended(adoption.generation, exit, now, out);
         }
     }
@@ -281,6 +297,9 @@ impl Server {
     pub(super) fn leader_ended(&mut self, generation: u64, exit: Exit, now: Moment, out: &mut Vec<Effect>) {
         if generation != self.generation {
             return;
+        }
+        if let Phase::Running(running) = &mut self.phase {
+            running.life.leader = None;
         }
         // Exit code 0 with a tree that lives on: a command that put its server into the background.
         if matches!(self.phase, Phase::Running(_)) && !exit.is_success() {
@@ -315,6 +334,7 @@ impl Server {
                 match stopping.then {
                     Then::Die(exit) => self.died(exit, was_ready, cause, now, out),
                     Then::Rest => {
+                        self.phase = Phase::Clearing;
                         self.last_exit = exit;
                         self.reason = None;
                     }
@@ -374,6 +394,9 @@ impl Server {
             return;
         }
         match (running.stage, outcome) {
+            (Stage::Starting, Ok(())) if running.must_wait_for_socket(now) => {
+                running.probe_ms = Some(now.mono_ms + LOG_PROBE_MS / 4);
+            }
             (Stage::Starting, Ok(())) => self.become_ready(now, out),
             (Stage::Starting, Err(why)) => {
                 let pause =
@@ -406,7 +429,11 @@ impl Server {
         let is_dead_ones = |found: &Found| {
             found.owner.as_ref().zip(self.last_owner.as_ref()).is_some_and(|(owner, last)| owner.is_same_life(last))
         };
-        self.file = found.filter(|found| is_running || !is_dead_ones(found));
+        let is_of_the_dead = !is_running && found.as_ref().is_some_and(is_dead_ones);
+        if self.phase == Phase::Clearing && !is_of_the_dead {
+            self.phase = Phase::Stopped;
+        }
+        self.file = found.filter(|_| !is_of_the_dead);
         if self.file.is_some() {
             self.file_problem = None;
         }
@@ -453,7 +480,9 @@ impl Server {
     /// When something is due; `u64::MAX` when nothing is.
     pub(super) fn due_ms(&self) -> u64 {
         match &self.phase {
-            Phase::Stopped | Phase::Queued { .. } | Phase::Spawning { .. } | Phase::Failed => u64::MAX,
+            Phase::Stopped | Phase::Clearing | Phase::Queued { .. } | Phase::Spawning { .. } | Phase::Failed => {
+                u64::MAX
+            }
             Phase::Waiting { until_ms } => *until_ms,
             Phase::Stopping(stopping) => stopping.ladder.due_ms(),
             Phase::Running(running) => {
@@ -482,7 +511,12 @@ impl Server {
                 self.send(&shim, signals, out);
             }
             Phase::Running(_) => self.tick_running(now, out),
-            Phase::Stopped | Phase::Queued { .. } | Phase::Spawning { .. } | Phase::Waiting { .. } | Phase::Failed => {}
+            Phase::Stopped
+            | Phase::Clearing
+            | Phase::Queued { .. }
+            | Phase::Spawning { .. }
+            | Phase::Waiting { .. }
+            | Phase::Failed => {}
         }
     }
 
@@ -526,6 +560,7 @@ impl Server {
             stage: Stage::Starting,
             probe_ms,
             health_failures: 0,
+            said_ready_ms: None,
             slow_ms,
         });
         self.watch(Attention::Close, out);
@@ -542,7 +577,11 @@ impl Server {
                 }
             }
             Ready::File => out.push(Effect::CheckFile { id: self.id.clone() }),
-            Ready::Log(_) => {}
+            Ready::Log(_) => {
+                if matches!(&self.phase, Phase::Running(running) if running.said_ready_ms.is_some()) {
+                    self.become_ready(now, out);
+                }
+            }
         }
     }
 
@@ -693,7 +732,7 @@ impl Server {
                 Stage::NotServing => State::NotServing,
                 Stage::Unhealthy => State::Unhealthy,
             },
-            Phase::Stopping(_) => State::Stopping,
+            Phase::Stopping(_) | Phase::Clearing => State::Stopping,
             Phase::Stopped | Phase::Waiting { .. } | Phase::Failed => match &self.file {
                 Some(Found { verdict: Verdict::Live, .. }) => State::Ready,
                 Some(Found { verdict: Verdict::Unsure(_), .. }) => State::NotServing,
@@ -754,12 +793,12 @@ impl Server {
     fn whereabouts(&self) -> (Option<Origin>, Option<u32>, Option<(std::net::IpAddr, u16)>) {
         match &self.phase {
             Phase::Running(running) => {
-                let pid = running.serving.as_ref().map_or(running.life.shim.pid, |socket| socket.owner.pid);
+                let pid = running.serving.as_ref().map(|socket| socket.owner.pid).or(running.life.leader);
                 let at = running.serving.as_ref().map(|socket| (socket.address, socket.port));
-                (Some(running.life.origin), Some(pid), at)
+                (Some(running.life.origin), pid, at)
             }
-            Phase::Stopping(stopping) => (Some(stopping.life.origin), Some(stopping.life.shim.pid), None),
-            Phase::Queued { .. } | Phase::Spawning { .. } => (None, None, None),
+            Phase::Stopping(stopping) => (Some(stopping.life.origin), stopping.life.leader, None),
+            Phase::Queued { .. } | Phase::Spawning { .. } | Phase::Clearing => (None, None, None),
             Phase::Stopped | Phase::Waiting { .. } | Phase::Failed => match &self.file {
                 Some(Found { verdict: Verdict::Live | Verdict::Unsure(_), pid, at, .. }) if *pid != 0 => {
                     (Some(Origin::External), Some(*pid), *at)

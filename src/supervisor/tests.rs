@@ -68,6 +68,7 @@ impl Bench {
         self.effects = self.fleet.handle(event, now);
         let answer = |effect: &Effect| match effect {
             Effect::WriteFile { id, socket } if self.writes => Some(written(id, socket)),
+            Effect::CheckFile { id } if self.writes => Some(Event::FileFound { id: id.clone(), found: None }),
             _ => None,
         };
         for answer in self.effects.iter().filter_map(answer).collect::<Vec<_>>() {
@@ -90,7 +91,7 @@ impl Bench {
     }
 
     fn spawned(&mut self, name: &str, generation: u64) -> &mut Self {
-        let spawn = Spawn { shim: process(100 + u32::try_from(generation).unwrap()), asked_port: 20_000 };
+        let spawn = Spawn { shim: process(100 + u32::try_from(generation).unwrap()), leader: None, asked_port: 20_000 };
         self.tell(Event::Spawned { id: ServerId::new("r", name), generation, outcome: Ok(spawn) })
     }
 
@@ -391,6 +392,7 @@ fn an_adopted_server_keeps_its_restarts_and_one_being_stopped_is_stopped() {
         down,
         started_at: Timestamp(5),
         leader: None,
+        leader_exit: None,
     };
     let mut bench = Bench::new(WEB);
     bench.tell(Event::Adopted { id: web(), adoption: adoption(false) }).seen("web", 7, vec![socket(20_000, 51)]);
@@ -448,7 +450,10 @@ impl World {
                     self.files.insert(id.clone(), socket.owner.pid);
                     self.answers.push(written(id, socket));
                 }
-                Effect::WithdrawFile { id } | Effect::CheckFile { id } => drop(self.files.remove(id)),
+                Effect::WithdrawFile { id } | Effect::CheckFile { id } => {
+                    self.files.remove(id);
+                    self.answers.push(Event::FileFound { id: id.clone(), found: None });
+                }
                 Effect::Watch { id, generation, .. } => self.look(id, *generation),
                 _ => {}
             }
@@ -462,7 +467,7 @@ impl World {
             Err(Refused::Passing("busy".to_owned()))
         } else {
             self.trees.insert(id.clone(), Tree { generation, listens: false });
-            Ok(Spawn { shim: shim_of(generation), asked_port: 20_000 })
+            Ok(Spawn { shim: shim_of(generation), leader: None, asked_port: 20_000 })
         };
         self.answers.push(Event::Spawned { id: id.clone(), generation, outcome });
     }

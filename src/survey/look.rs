@@ -127,13 +127,23 @@ pub fn run_record(place: &ServerPlace) -> Option<LastRun> {
     let Record { generation, restarts, shim, asked_port, started_at, .. } = record;
     let is_alive = matches!(Process::hold_instance(&shim), Ok(Some(_)));
     let gone = ended.as_ref().is_some_and(|ended| ended.tree_gone);
-    let leader = ended.map(|ended| ended.leader);
+    let leader_exit = ended.map(|ended| ended.leader);
+    let leader = record.leader.filter(|_| leader_exit.is_none());
     if is_alive && !gone {
-        return Some(LastRun::Alive(Adoption { generation, shim, asked_port, restarts, down, started_at, leader }));
+        return Some(LastRun::Alive(Adoption {
+            generation,
+            shim,
+            asked_port,
+            restarts,
+            down,
+            started_at,
+            leader,
+            leader_exit,
+        }));
     }
     let earlier_boot = shim.boot_id != process::boot_id();
     let lost_shim = (!gone && !earlier_boot).then_some(shim);
-    Some(LastRun::Ended { generation, exit: leader.unwrap_or_default(), down, restarts, earlier_boot, lost_shim })
+    Some(LastRun::Ended { generation, exit: leader_exit.unwrap_or_default(), down, restarts, earlier_boot, lost_shim })
 }
 
 fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Option<T> {

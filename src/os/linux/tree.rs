@@ -84,7 +84,7 @@ mod tests {
 
     #[test]
     fn a_grandchild_is_found_and_signalled_with_its_parents() {
-        let script = "sh -c 'echo ready; read line' & wait";
+        let script = "sh -c 'echo ready; exec sleep 1000' & wait";
         let mut child =
             Command::new("sh").args(["-c", script]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let mut line = [0; 6];
