@@ -1,0 +1,137 @@
+//! `run`: a server in the foreground, without a daemon.
+
+use rustix::process::Signal;
+
+use crate::http::get;
+use crate::limits::wait_for_file;
+use crate::repo::Repo;
+use crate::repo::{number_in, read_record};
+use crate::sandbox::{Running, Sandbox, fixture};
+
+#[track_caller]
+fn run(sandbox: &Sandbox, repo: &Repo, options: &[&str], fixture_args: &str) -> Running {
+    let mut command = sandbox.command(["run"]);
+    command.args(options).arg("--").arg(fixture()).args(fixture_args.split_whitespace());
+    sandbox.start(command.current_dir(&repo.root))
+}
+
+#[test]
+fn the_exit_code_is_passed_on() {
+    let sandbox = Sandbox::new();
+    let repo = sandbox.repo("shop").git().write();
+    let output = run(&sandbox, &repo, &[], "--print hello --eprint oops --exit 42").finish().code_is(42);
+    assert!(output.stdout.contains("hello") && output.stderr.contains("oops"), "{output:?}");
+}
+
+#[test]
+fn the_port_file_is_there_while_it_lives() {
+    let sandbox = Sandbox::new();
+    let repo = sandbox.repo("shop").git().write();
+    let args = format!("--exit 0 --exit-when {}", sandbox.arg("end"));
+    let server = run(&sandbox, &repo, &[], &args);
+    server.wait_line("listening");
+    wait_for_file(&repo.port_file());
+    assert_eq!(get(repo.port()).body, format!("fixture {}\n", repo.pid()));
+    assert_eq!(sandbox.run_in(&repo.root, ["port"]).ok().line(), repo.port().to_string());
+    assert_eq!(sandbox.daemon_pid(), None);
+    sandbox.touch("end");
+    server.finish().ok();
+    assert!(!repo.port_file().exists());
+    assert_eq!(sandbox.processes(), Vec::<u32>::new());
+}
+
+#[test]
+fn signals_are_passed_on() {
+    for (signal, name) in [(Signal::TERM, "TERM"), (Signal::INT, "INT"), (Signal::HUP, "HUP")] {
+        let sandbox = Sandbox::new();
+        let repo = sandbox.repo("shop").git().write();
+        let server = run(&sandbox, &repo, &[], &format!("--on {name}=33"));
+        server.wait_line("listening");
+        server.signal(signal);
+        server.finish().code_is(33);
+        assert!(!repo.port_file().exists(), "after {name}");
+    }
+}
+
+#[test]
+fn ctrl_c_in_a_terminal_ends_the_whole_tree() {
+    let sandbox = Sandbox::new();
+    let repo = sandbox.repo("shop").git().write();
+    let server = run(&sandbox, &repo, &[], "--grandchild --grandchild");
+    server.wait_line("listening");
+    server.signal_group(Signal::INT);
+    let output = server.finish();
+    assert_ne!(output.code, Some(0), "{output:?}");
+    assert_eq!(sandbox.processes(), Vec::<u32>::new());
+    assert!(!repo.port_file().exists());
+}
+
+#[test]
+fn a_death_by_signal_is_told_as_shells_do() {
+    let sandbox = Sandbox::new();
+    let repo = sandbox.repo("shop").git().write();
+    let server = run(&sandbox, &repo, &[], "");
+    server.wait_line("listening");
+    let owner = *sandbox.fixtures().iter().find(|pid| **pid != server.pid()).expect("the fixture");
+    crate::sandbox::kill(owner, Signal::KILL);
+    let output = server.finish();
+    assert!(output.code == Some(137) || output.signal == Some(9), "{output:?}");
+    assert!(!repo.port_file().exists());
+}
+
+#[test]
+fn a_dedicated_instance_leaves_the_shared_file_alone() {
+    let sandbox = Sandbox::new();
+    let repo = sandbox.repo("shop").server("web", "").add();
+    sandbox.run(["up", "shop"]).ok();
+    let shared = std::fs::read(repo.port_file()).unwrap();
+    let own = sandbox.path("own.json");
+    let args = format!("--exit 0 --exit-when {}", sandbox.arg("end"));
+    let server = run(&sandbox, &repo, &["--port-file", &own.display().to_string()], &args);
+    server.wait_line("listening");
+    wait_for_file(&own);
+    let port: u16 = number_in(&read_record(&own), "port");
+    assert_ne!(port, repo.port());
+    assert_eq!(get(port).status, 200);
+    assert_eq!(std::fs::read(repo.port_file()).unwrap(), shared);
+    sandbox.touch("end");
+    server.finish().ok();
+    assert!(!own.exists());
+    assert_eq!(std::fs::read(repo.port_file()).unwrap(), shared);
+}
+
+#[test]
+fn a_named_server_has_its_own_file() {
+    let sandbox = Sandbox::new();
+    let repo = sandbox.repo("shop").git().write();
+    let server = run(&sandbox, &repo, &["--name", "api"], "");
+    server.wait_line("listening");
+    let file = repo.pm().join("servers/api/server.json");
+    wait_for_file(&file);
+    server.signal(Signal::TERM);
+    server.finish();
+    assert!(!file.exists());
+}
+
+#[test]
+fn what_is_typed_reaches_the_command() {
+    use std::io::Write;
+    let sandbox = Sandbox::new();
+    let repo = sandbox.repo("shop").git().write();
+    let mut command = sandbox.command(["run", "--", "cat"]);
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    command.current_dir(&repo.root).stdin(reader);
+    let cat = sandbox.start(&mut command);
+    drop(command);
+    writeln!(writer, "typed").unwrap();
+    cat.wait_line("typed");
+    drop(writer);
+    cat.finish().ok();
+}
+
+#[test]
+fn a_command_that_is_not_there_is_127() {
+    let sandbox = Sandbox::new();
+    let repo = sandbox.repo("shop").git().write();
+    sandbox.run_in(&repo.root, ["run", "--", "no-such-program-here"]).code_is(127).says("no-such-program-here");
+}
