@@ -58,6 +58,9 @@ pub(super) fn down(down: &Down) -> Result<(), Failure> {
         for status in &asked.servers {
             output::say(&format!("{}: {}", status.id(), status.state));
         }
+        if asked.servers.is_empty() {
+            output::say("nothing runs");
+        }
         return Ok(());
     }
     Err(Failure::new(Kind::TimedOut, format!("not gone yet: {}", names.join(", ")))

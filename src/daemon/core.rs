@@ -9,7 +9,7 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 use super::perform::Performer;
 use super::waiters::{Waiter, Waiters};
 use crate::api::{Asked, DaemonStatus, Failure, Kind, Line, PROGRAM_VERSION, Request, Verb};
-use crate::model::{Moment, Origin, ServerId, Status, Timestamp};
+use crate::model::{Moment, Origin, ServerId, State, Status, Timestamp};
 use crate::supervisor::{Change, Event, Fleet, Wish};
 use crate::survey::Store;
 
@@ -171,8 +171,11 @@ impl Core {
     /// The servers that a request names: known, and of ours where they are to be changed.
     fn resolve(&self, verb: Verb, request: &Request) -> Result<Vec<ServerId>, Failure> {
         if request.all {
-            let may_run = |status: &&Status| status.command.is_some() && (status.trusted || verb == Verb::Down);
-            return Ok(self.fleet.statuses().filter(may_run).map(Status::id).collect());
+            let is_meant = |status: &&Status| match verb {
+                Verb::Down => is_ours(status),
+                Verb::Up | Verb::Restart | Verb::Wait => status.command.is_some() && status.trusted,
+            };
+            return Ok(self.fleet.statuses().filter(is_meant).map(Status::id).collect());
         }
         let mut ids = Vec::new();
         for target in &request.targets {
@@ -195,10 +198,9 @@ impl Core {
         }
         let of_repo = self.fleet.statuses().filter(|status| status.repo == target);
         let (default, others): (Vec<_>, Vec<_>) = of_repo.partition(|status| status.default);
-        let ours = |status: &&Status| status.origin.is_some() && status.origin != Some(Origin::External);
         match verb {
             Verb::Down => {
-                let running: Vec<_> = default.iter().copied().chain(others).filter(ours).collect();
+                let running: Vec<_> = default.iter().copied().chain(others).filter(|status| is_ours(status)).collect();
                 if running.is_empty() { default } else { running }
             }
             Verb::Up | Verb::Restart | Verb::Wait => default,
@@ -244,6 +246,12 @@ async fn sleep_until(due: Option<Instant>) {
         Some(due) => tokio::time::sleep_until(due.into()).await,
         None => std::future::pending().await,
     }
+}
+
+/// True for a server that Pierhead runs or is about to run.
+fn is_ours(status: &Status) -> bool {
+    let is_resting = matches!(status.state, State::Stopped | State::Failed);
+    !is_resting && status.origin != Some(Origin::External)
 }
 
 fn refuse_what_is_not_ours(verb: Verb, status: &Status) -> Result<(), Failure> {

@@ -23,7 +23,7 @@ use crate::os::{sockets, tree};
 use crate::paths::ServerPlace;
 use crate::portfile::{PortFile, WRITER, connect_host, loopback_url};
 use crate::settings::Repo;
-use crate::supervisor::{Effect, Event, Fleet, Found, Plan, Probe, Socket, Wish};
+use crate::supervisor::{Effect, Event, Fleet, Found, Meant, Plan, Probe, Socket, Wish};
 use crate::survey::{LastRun, Spot, Store, WriteError, output_of_run, plans_of, run_record};
 
 /// Performs effects.
@@ -119,7 +119,8 @@ impl Performer {
                 if let Some(shim) = lost_shim {
                     sweep(id, generation, &shim);
                 }
-                vec![Event::EndedUnseen { id: id.clone(), generation, exit, down, restarts }]
+                let meant = if down { Meant::Down } else { Meant::Up };
+                vec![Event::EndedUnseen { id: id.clone(), generation, exit, meant, restarts }]
             }
             Some(LastRun::Ended { .. }) | None => Vec::new(),
         }

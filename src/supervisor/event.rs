@@ -56,8 +56,8 @@ pub enum Event {
         generation: u64,
         /// How.
         exit: Exit,
-        /// True when it was meant to.
-        down: bool,
+        /// What it was meant to be, and what may follow.
+        meant: Meant,
         /// Restarts up to then.
         restarts: u32,
     },
@@ -123,6 +123,17 @@ pub enum Event {
     },
     /// Time has passed.
     Tick,
+}
+
+/// What a server that ended unseen was meant to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Meant {
+    /// Down: it was stopped.
+    Down,
+    /// Up; it is started again as its settings say.
+    Up,
+    /// Up; whoever asks cannot start it.
+    UpUnattended,
 }
 
 /// What somebody may ask of a server.

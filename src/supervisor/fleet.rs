@@ -76,8 +76,8 @@ impl Fleet {
                 self.with(&id, |server| server.spawned(generation, outcome, now, out));
             }
             Event::Adopted { id, adoption } => self.with(&id, |server| server.adopted(adoption, now, out)),
-            Event::EndedUnseen { id, generation, exit, down, restarts } => {
-                self.with(&id, |server| server.ended_unseen(generation, exit, down, restarts, now, out));
+            Event::EndedUnseen { id, generation, exit, meant, restarts } => {
+                self.with(&id, |server| server.ended_unseen(generation, exit, meant, restarts, now, out));
             }
             Event::Seen { id, generation, sight } => {
                 self.with(&id, |server| server.seen(generation, &sight, now, out));

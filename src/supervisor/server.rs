@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::backoff::{Backoff, Next};
 use super::choice::choose;
 use super::ladder::Ladder;
-use super::{Adoption, Attention, Effect, Found, Plan, Probe, Refused, Sight, Socket, Spawn, Wish};
+use super::{Adoption, Attention, Effect, Found, Meant, Plan, Probe, Refused, Sight, Socket, Spawn, Wish};
 use crate::model::{Exit, Instance, Moment, Origin, ServerId, State, Status, Timestamp, Unsure, Verdict};
 use crate::portfile::{connect_host, loopback_url};
 use crate::settings::{Ready, Restart};
@@ -279,7 +279,7 @@ impl Server {
         &mut self,
         generation: u64,
         exit: Exit,
-        down: bool,
+        meant: Meant,
         restarts: u32,
         now: Moment,
         out: &mut Vec<Effect>,
@@ -289,9 +289,12 @@ impl Server {
         }
         self.generation = generation;
         self.restarts = restarts;
-        self.is_wanted = !down;
+        self.is_wanted = meant == Meant::Up;
         // Whether it had been ready is not known; that it was meant to run is.
         self.died(exit, true, None, now, out);
+        if meant == Meant::Down {
+            self.reason = None;
+        }
     }
 
     pub(super) fn leader_ended(&mut self, generation: u64, exit: Exit, now: Moment, out: &mut Vec<Effect>) {

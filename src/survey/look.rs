@@ -14,7 +14,7 @@ use crate::os::sockets::{self, Listening};
 use crate::os::{process, tree};
 use crate::paths::ServerPlace;
 use crate::settings::Repo;
-use crate::supervisor::{Adoption, Event, Fleet, Found, Sight, Socket};
+use crate::supervisor::{Adoption, Event, Fleet, Found, Meant, Sight, Socket};
 
 /// What a server's folder tells of its last life.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,9 +91,9 @@ fn events_of(id: &ServerId, root: &Path, is_default: bool, place: &ServerPlace, 
             let sight = sight_of(&shim, asked, listening, place);
             events.push(Event::Seen { id: id.clone(), generation, sight });
         }
-        Some(LastRun::Ended { generation, exit, restarts, earlier_boot: false, .. }) => {
-            // Nobody is here who would start it again: it is down, whatever it was meant to be.
-            events.push(Event::EndedUnseen { id: id.clone(), generation, exit, down: true, restarts });
+        Some(LastRun::Ended { generation, exit, restarts, down, earlier_boot: false, .. }) => {
+            let meant = if down { Meant::Down } else { Meant::UpUnattended };
+            events.push(Event::EndedUnseen { id: id.clone(), generation, exit, meant, restarts });
         }
         _ => {}
     }
