@@ -16,6 +16,9 @@ pub const STARTED: &str = "started";
 pub struct Order {
     /// Which server.
     pub id: ServerId,
+    /// True for the repo's default server, whose port file is the repo's.
+    #[serde(default)]
+    pub is_default: bool,
     /// Which life of it.
     pub generation: u64,
     /// Restarts so far.
@@ -45,6 +48,9 @@ pub struct Order {
 pub struct Record {
     /// Which server.
     pub id: ServerId,
+    /// True for the repo's default server, whose port file is the repo's.
+    #[serde(default)]
+    pub is_default: bool,
     /// Which life of it.
     pub generation: u64,
     /// Restarts up to then.

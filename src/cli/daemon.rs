@@ -107,5 +107,9 @@ fn open_log(path: &std::path::Path) -> Result<std::fs::File, Failure> {
     if std::fs::metadata(path).is_ok_and(|meta| meta.len() > 1 << 20) {
         std::fs::rename(path, path.with_extension("log.1"))?;
     }
-    Ok(std::fs::OpenOptions::new().append(true).create(true).open(path)?)
+    let mut options = std::fs::OpenOptions::new();
+    options.append(true).create(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    Ok(options.open(path)?)
 }

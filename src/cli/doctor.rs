@@ -10,7 +10,7 @@ use crate::api::{Failure, Kind, PROGRAM_VERSION};
 use crate::client::{Client, block_on};
 use crate::model::{State, Status, Verdict};
 use crate::settings::Repo;
-use crate::survey::{Spot, Store, check_trust, look_at, manifest_of, places};
+use crate::survey::{Files, Spot, Store, check_trust, look_at, manifest_of, places};
 
 /// One thing that was looked at.
 #[derive(Debug, Serialize)]
@@ -129,7 +129,7 @@ fn about_repo(store: &Store, repo: &Repo) -> Vec<Finding> {
     let mut findings = Vec::new();
     for server in &manifest.servers {
         let about = format!("{}/{}", repo.name, server.name);
-        if check_trust(&repo.root, server, &trust).is_err() {
+        if check_trust(&Files::of(&repo.root), server, &trust).is_err() {
             let hint = format!("`pierhead trust {}` shows it and asks", repo.name);
             findings.push(Finding::bad(&about, "its command is not approved as it stands", hint));
         }

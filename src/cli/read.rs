@@ -83,6 +83,9 @@ pub(super) struct Serving {
 pub(super) fn port(port: &Port) -> Result<(), Failure> {
     if let Some(url) = &port.server {
         let number = url_port(url)?;
+        if port.one.json.json {
+            return output::print_json(&json!({"port": number, "host": null, "url": url, "pid": null}));
+        }
         return output::print(&format!("{number}\n"));
     }
     let serving = serving(port)?;
@@ -94,6 +97,10 @@ pub(super) fn port(port: &Port) -> Result<(), Failure> {
 
 pub(super) fn url(port: &Port) -> Result<(), Failure> {
     if let Some(url) = &port.server {
+        if port.one.json.json {
+            let number = url_port(url)?;
+            return output::print_json(&json!({"port": number, "host": null, "url": url, "pid": null}));
+        }
         return output::print(&format!("{url}\n"));
     }
     let serving = serving(port)?;

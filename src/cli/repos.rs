@@ -11,7 +11,7 @@ use crate::client::block_on;
 use crate::model::{Timestamp, is_valid_name};
 use crate::os::files::{Durability, Folder};
 use crate::settings::{MANIFEST_NAME, Manifest, Repo};
-use crate::survey::{LastRun, Store, StoreError, approval_in, places, run_record};
+use crate::survey::{Files, LastRun, Store, StoreError, approval_in, places, run_record};
 
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
@@ -66,9 +66,10 @@ enum Outcome {
 /// Shows what is not approved yet and asks for it.
 fn approve(store: &Store, repo: &Repo, manifest: &Manifest, yes: bool) -> Result<Outcome, Failure> {
     let trust = store.trust().value;
+    let files = Files::of(&repo.root);
     let mut open = Vec::new();
     for server in &manifest.servers {
-        let Some(approval) = approval_in(&repo.root, server) else { continue };
+        let Some(approval) = approval_in(&files, server) else { continue };
         if !trust.holds(&repo.root, &server.name, &approval) {
             let what = if trust.knows(&repo.root, &server.name) { "changed" } else { "would run" };
             output::say(&format!("{}/{} {what}:", repo.name, server.name));
@@ -192,7 +193,8 @@ fn manifest_text(name: &str, command: &str) -> String {
     }
     format!(
         "# The servers of this repo, for `pierhead up`. Everything but the command has a default:\n\
-         # port, env, env_file, ready, health, restart, depends_on, stop_signal, stop_timeout, open_path.\n\n\
+         # default, cwd, port, env, env_file, ready, ready_timeout, health, restart, autostart, depends_on, stop_signal,\n\
+         # stop_timeout, open_path.\n\n\
          {document}# {{port}} in the command is replaced; it is given as PORT as well.\n"
     )
 }

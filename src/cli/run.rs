@@ -68,7 +68,7 @@ impl Stage {
             .hint("stop it first, or give `--port-file PATH` for an instance of its own"));
         }
         let id = ServerId::new(root.to_string_lossy(), &name);
-        let last = crate::daemon::launch::last_port(&registered_place(store, &root, &name));
+        let last = registered_place(store, &root, &name).and_then(|place| crate::daemon::launch::last_port(&place));
         // A dedicated instance stands beside the shared one and leaves its port alone.
         let last = last.filter(|_| run.port_file.is_none());
         let port = PortBook::default().assign(&id, last, &store.settings().value);
@@ -118,11 +118,9 @@ impl Stage {
     }
 }
 
-fn registered_place(store: &Store, root: &std::path::Path, name: &str) -> ServerPlace {
-    match store.registry().value.at(root) {
-        Some(repo) => store.places().server(&ServerId::new(&repo.name, name)),
-        None => ServerPlace(PathBuf::new()),
-    }
+fn registered_place(store: &Store, root: &std::path::Path, name: &str) -> Option<ServerPlace> {
+    let registry = store.registry().value;
+    registry.at(root).map(|repo| store.places().server(&ServerId::new(&repo.name, name)))
 }
 
 /// Until the command ends: keeps the port file as true as the tree's sockets are.
@@ -132,7 +130,7 @@ fn tend(stage: &Stage, run: &Run, me: &Instance, child: &mut Child) -> Result<Ex
     let mut served: Option<Socket> = None;
     let mut must_open = run.open;
     loop {
-        let sight = sockets::listening().map(|all| sight_of(me, stage.port, &all, &ServerPlace(PathBuf::new())));
+        let sight = sockets::listening().map(|all| sight_of(me, stage.port, &all, None));
         let sight: Sight = sight.unwrap_or_default();
         let socket = choose(&sight, stage.port, served.as_ref().map(|s| s.port)).cloned();
         if socket != served {

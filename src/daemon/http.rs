@@ -5,6 +5,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::extract::rejection::JsonRejection;
 use axum::extract::{Query, State};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::sse::{Event as SseEvent, KeepAlive, Sse};
@@ -22,7 +23,7 @@ use crate::model::Status;
 use crate::os::channel::{Server, Stream};
 use crate::settings::Repo;
 use crate::supervisor::Event;
-use crate::survey::{Store, check_trust, manifest_of, places, plans_of};
+use crate::survey::{Files, Store, check_trust, manifest_of, places, plans_of};
 
 type Post = UnboundedSender<Message>;
 
@@ -47,6 +48,7 @@ fn router(state: Post) -> Router {
         .route("/v1/reload", post(reload))
         .route("/v1/reap", post(reap))
         .route("/v1/shutdown", post(shutdown))
+        .method_not_allowed_fallback(async || refuse(Failure::new(Kind::Usage, "this path takes another method")))
         .fallback(async || refuse(Failure::new(Kind::Usage, "there is no such path")))
         .layer(axum::middleware::map_response(async |mut response: Response| {
             response.headers_mut().insert(VERSION_HEADER, HeaderValue::from_static(PROGRAM_VERSION));
@@ -147,8 +149,9 @@ async fn shutdown(State(post): State<Post>) -> Response {
     Json(()).into_response()
 }
 
-async fn ask(verb: Verb, State(post): State<Post>, Json(request): Json<Request>) -> Response {
+async fn ask(verb: Verb, State(post): State<Post>, body: Result<Json<Request>, JsonRejection>) -> Response {
     answer(async {
+        let Json(request) = body.map_err(|error| Failure::new(Kind::Usage, error.body_text()))?;
         if !request.all && request.targets.is_empty() {
             return Err(Failure::new(Kind::Usage, "no server is named: give `targets` or `all`"));
         }
@@ -204,8 +207,9 @@ fn refuse_untrusted(repo: &Repo, server: Option<&str>, trust: &crate::settings::
         to_check.extend(new);
         at += 1;
     }
+    let files = Files::of(&repo.root);
     for server in to_check {
-        check_trust(&repo.root, server, trust).map_err(|untrusted| {
+        check_trust(&files, server, trust).map_err(|untrusted| {
             let id = format!("{}/{}", repo.name, server.name);
             let what = if untrusted.was_approved {
                 format!("the command of `{id}` changed since it was approved:\n{}", untrusted.difference.trim_end())

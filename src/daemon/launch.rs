@@ -15,7 +15,7 @@ use crate::os::{limits, ports, session, sockets};
 use crate::paths::{ServerPlace, port_file_of, server_folder};
 use crate::settings::{CommandLine, Placeholders, ServerSettings, UserSettings, fill};
 use crate::supervisor::{Refused, Spawn};
-use crate::survey::{Store, check_trust, manifest_of};
+use crate::survey::{Files, Store, check_trust, manifest_of};
 
 /// What a launch needs beside the server's name.
 #[derive(Debug, Clone)]
@@ -42,7 +42,8 @@ impl Launch {
         let gone = || Refused::Final(format!("`{}` is not in the repo's settings any more", self.id.server));
         let server = manifest.server(&self.id.server).ok_or_else(gone)?;
         let command = server.command.as_ref().ok_or_else(|| Refused::Final("it has no command".to_owned()))?;
-        check_trust(&self.root, server, &self.store.trust().value).map_err(|untrusted| {
+        let files = Files::of(&self.root);
+        check_trust(&files, server, &self.store.trust().value).map_err(|untrusted| {
             let what = if untrusted.was_approved { "its command changed" } else { "its command is not approved" };
             Refused::Final(format!("{what}: `pierhead trust {}` shows it and asks", self.id.repo))
         })?;
@@ -61,12 +62,13 @@ impl Launch {
         };
         let order = Order {
             id: self.id.clone(),
+            is_default: server.default,
             generation: self.generation,
             restarts: self.restarts,
             argv: argv(command, &placeholders)?,
             command: command.to_string(),
             cwd,
-            env: self.environment(server, &placeholders)?,
+            env: self.environment(server, &files, &placeholders)?,
             place: place.0,
             asked_port: port,
             log_bytes: settings.log_bytes,
@@ -99,6 +101,7 @@ impl Launch {
     fn environment(
         &self,
         server: &ServerSettings,
+        files: &Files,
         placeholders: &Placeholders,
     ) -> Result<Vec<(String, String)>, Refused> {
         let mut env: BTreeMap<String, String> =
@@ -116,7 +119,9 @@ impl Launch {
         ];
         env.extend(ours.map(|(key, value)| (key.to_owned(), value)));
         for file in &server.env_file {
-            env.extend(read_env_file(&self.root, file)?);
+            let bytes = files.read(file);
+            let bytes = bytes.ok_or_else(|| Refused::Final(format!("`{}` cannot be read", file.display())))?;
+            env.extend(parse_env_file(&String::from_utf8_lossy(&bytes)));
         }
         for (key, value) in &server.env {
             let value = fill(value, placeholders).map_err(|error| Refused::Final(error.to_string()))?;
@@ -163,13 +168,6 @@ fn taken(port: u16) -> String {
         Some((pid, command)) => format!("port {port} is taken by `{command}` (pid {pid})"),
         None => format!("port {port} is taken by a process that cannot be seen"),
     }
-}
-
-fn read_env_file(root: &Path, relative: &Path) -> Result<Vec<(String, String)>, Refused> {
-    let path = inside(root, relative)?;
-    let (bytes, _) = crate::os::files::read_small(&path, 1 << 20)
-        .map_err(|error| Refused::Final(format!("`{}`: {error}", path.display())))?;
-    Ok(parse_env_file(&String::from_utf8_lossy(&bytes)))
 }
 
 /// Lines of `NAME=value`; `export`, blank lines, `#` comments and a pair of quotes around a value are understood.

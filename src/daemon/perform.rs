@@ -22,9 +22,9 @@ use crate::os::process::Process;
 use crate::os::{sockets, tree};
 use crate::paths::ServerPlace;
 use crate::portfile::{PortFile, WRITER, connect_host, loopback_url};
-use crate::settings::Repo;
+use crate::settings::{Repo, Trust};
 use crate::supervisor::{Effect, Event, Fleet, Found, Meant, Plan, Probe, Socket, Wish};
-use crate::survey::{LastRun, Spot, Store, WriteError, output_of_run, plans_of, run_record};
+use crate::survey::{LastRun, Spot, Store, WriteError, output_of_run, plans_of, run_record, running_plans_of};
 
 /// Performs effects.
 pub(super) struct Performer {
@@ -82,16 +82,23 @@ impl Performer {
         let mut events = Vec::new();
         let (repos, trust) = self.read_registry();
         for repo in &repos {
-            let (plans, problem) = match plans_of(repo, &trust, self.store.places()) {
-                Ok(plans) => (plans, None),
-                Err(problem) => (Vec::new(), Some(problem)),
-            };
+            let (plans, problem) = self.plans(repo, &trust);
             self.attach(repo, &plans);
-            let ids: Vec<ServerId> = plans.iter().map(|p| ServerId::new(&repo.name, &p.settings.name)).collect();
-            events.push(Event::Configured { repo: repo.name.clone(), root: repo.root.clone(), plans, problem });
+            // What runs is known before what is registered, so that one which the settings name no more is stopped.
+            let mut known = plans.clone();
+            for plan in running_plans_of(repo, self.store.places()) {
+                if !known.iter().any(|other| other.settings.name == plan.settings.name) {
+                    known.push(plan);
+                }
+            }
+            let ids: Vec<ServerId> = known.iter().map(|p| ServerId::new(&repo.name, &p.settings.name)).collect();
+            let configured =
+                |plans, problem| Event::Configured { repo: repo.name.clone(), root: repo.root.clone(), plans, problem };
+            events.push(configured(known, None));
             for id in ids {
                 events.extend(self.recall(&id));
             }
+            events.push(configured(plans, problem));
         }
         for repo in repos {
             let _ = self.post.send(Message::Dirty(repo.name));
@@ -99,7 +106,7 @@ impl Performer {
         events
     }
 
-    fn read_registry(&mut self) -> (Vec<Repo>, crate::settings::Trust) {
+    fn read_registry(&mut self) -> (Vec<Repo>, Trust) {
         let (registry, trust) = (self.store.registry(), self.store.trust());
         let settings = self.store.settings();
         self.warnings = [registry.warning, trust.warning, settings.warning].into_iter().flatten().collect();
@@ -146,14 +153,18 @@ impl Performer {
             }
         }
         for repo in &repos {
-            let (plans, problem) = match plans_of(repo, &trust, self.store.places()) {
-                Ok(plans) => (plans, None),
-                Err(problem) => (Vec::new(), Some(problem)),
-            };
+            let (plans, problem) = self.plans(repo, &trust);
             events.push(Event::Configured { repo: repo.name.clone(), root: repo.root.clone(), plans, problem });
             let _ = self.post.send(Message::Dirty(repo.name.clone()));
         }
         events
+    }
+
+    fn plans(&self, repo: &Repo, trust: &Trust) -> (Vec<Plan>, Option<String>) {
+        match plans_of(repo, trust, self.store.places()) {
+            Ok(plans) => (plans, None),
+            Err(problem) => (Vec::new(), Some(problem)),
+        }
     }
 
     fn attach(&self, repo: &Repo, plans: &[Plan]) {

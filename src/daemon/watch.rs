@@ -207,7 +207,7 @@ impl Tree {
         self.may_own = false;
         self.walked = now;
         let Watched { shim, asked_port, place, .. } = &self.watched;
-        let sight = sight_of(shim, *asked_port, listening, place);
+        let sight = sight_of(shim, *asked_port, listening, Some(place));
         if self.sight.as_ref() == Some(&sight) {
             self.unproven = None;
             return None;

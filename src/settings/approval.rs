@@ -1,8 +1,10 @@
 //! What a person approves: everything that decides what runs, as lines to read and as a hash to compare.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Component, Path, PathBuf};
 
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::{CommandLine, ServerSettings};
@@ -10,7 +12,7 @@ use super::{CommandLine, ServerSettings};
 /// What would run, in the form that is shown, stored and compared.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Approval {
-    /// One fact a line: `command: …`, `cwd: …`, `env NAME=…`, `env_file PATH: sha256 …`, `script NAME: …`.
+    /// One fact a line: `command: …`, `cwd: …`, `env NAME=…`, `env_file PATH: sha256 …`, `script NAME of PATH: …`.
     pub text: String,
     /// SHA-256 of the text, in hex.
     pub hash: String,
@@ -33,11 +35,8 @@ pub fn approval_of(server: &ServerSettings, read: impl Fn(&Path) -> Option<Vec<u
         let content = read(path).map_or_else(|| "missing".to_owned(), |bytes| format!("sha256 {}", hex_hash(&bytes)));
         line_of(&mut text, &format!("env_file {}", path.display()), &content);
     }
-    let package = read(&server.cwd.join("package.json"));
-    for name in scripts_named_in(&command.to_string()) {
-        for (name, script) in package.as_deref().map(|bytes| scripts_of(bytes, name)).unwrap_or_default() {
-            line_of(&mut text, &format!("script {name}"), &script);
-        }
+    for (path, name, script) in scripts_behind(&command.to_string(), &server.cwd, &read) {
+        line_of(&mut text, &format!("script {name} of {}", path.display()), &script);
     }
     let hash = hex_hash(text.as_bytes());
     Some(Approval { text, hash })
@@ -56,40 +55,75 @@ fn hex_hash(bytes: &[u8]) -> String {
     })
 }
 
-/// The package scripts that a command line runs: `npm run dev`, `npm start`, `yarn dev`, `pnpm dev`, `bun run dev`,
-/// `node --run dev`.
-fn scripts_named_in(line: &str) -> Vec<&str> {
-    let separators =
-        |c: char| c.is_whitespace() || matches!(c, '&' | '|' | ';' | '(' | ')' | '"' | '\'' | ',' | '[' | ']');
-    let words: Vec<&str> = line.split(separators).filter(|word| !word.is_empty()).collect();
-    let mut found = Vec::new();
-    for (i, word) in words.iter().enumerate() {
-        let tool = word.rsplit('/').next().unwrap_or(word);
-        if !matches!(tool, "npm" | "pnpm" | "yarn" | "bun" | "node") {
-            continue;
+/// The package scripts that a command line may run: every script, with its `pre` and `post` scripts, whose name stands
+/// in the line or in a script that was found before, of every `package.json` in the working directory, in a folder
+/// that is named (`cd app`, `--prefix app`, `-C app`), and in a workspace whose folder is named (`-w app`). Which
+/// runner it is does not matter: one script too many asks once too often, one too few runs unasked.
+fn scripts_behind(
+    command: &str,
+    cwd: &Path,
+    read: &impl Fn(&Path) -> Option<Vec<u8>>,
+) -> BTreeSet<(PathBuf, String, String)> {
+    let mut words: BTreeSet<String> = words_of(command);
+    let mut found = BTreeSet::new();
+    loop {
+        let mut grown = words.clone();
+        for folder in folders_named(&words, cwd, read) {
+            let path = folder.join("package.json");
+            let Some(package) = read(&path).and_then(|bytes| serde_json::from_slice(&bytes).ok()) else { continue };
+            for (name, script) in scripts_of(&package, &words) {
+                grown.extend(words_of(&script));
+                found.insert((path.clone(), name, script));
+            }
         }
-        let mut rest = words[i + 1..].iter().filter(|w| **w == "--run" || !w.starts_with('-'));
-        let first = rest.next().copied();
-        let script = match (tool, first) {
-            (_, Some("run" | "run-script" | "--run")) => rest.next().copied(),
-            ("node", _) => None,
-            (_, other) => other,
-        };
-        found.extend(script);
+        if grown == words {
+            return found;
+        }
+        words = grown;
     }
-    found
 }
 
-/// A script of a `package.json` with its `pre` and `post` scripts.
-fn scripts_of(package: &[u8], name: &str) -> Vec<(String, String)> {
-    let Ok(package) = serde_json::from_slice::<serde_json::Value>(package) else {
+fn words_of(line: &str) -> BTreeSet<String> {
+    let is_between = |c: char| c.is_whitespace() || "&|;()\"'`,[]{}<>=".contains(c);
+    line.split(is_between).filter(|word| !word.is_empty()).map(str::to_owned).collect()
+}
+
+/// The working directory, the folders below it that words name, and the workspaces that words name.
+fn folders_named(words: &BTreeSet<String>, cwd: &Path, read: &impl Fn(&Path) -> Option<Vec<u8>>) -> BTreeSet<PathBuf> {
+    let package =
+        |folder: &Path| -> Option<Value> { serde_json::from_slice(&read(&folder.join("package.json"))?).ok() };
+    let mut parents = vec![PathBuf::new()];
+    if let Some(root) = package(cwd) {
+        let listed = root.get("workspaces").map(|w| w.get("packages").unwrap_or(w)).and_then(Value::as_array);
+        let patterns = listed.into_iter().flatten().filter_map(Value::as_str);
+        parents.extend(patterns.map(|pattern| PathBuf::from(pattern.trim_end_matches(['*', '/']))));
+    }
+    let below = words.iter().flat_map(|word| parents.iter().map(move |parent| parent.join(word)));
+    let inside =
+        below.filter(|path| path.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir)));
+    let folders = inside.map(|path| cwd.join(path)).chain([cwd.to_owned()]);
+    folders.filter(|folder| package(folder).is_some()).collect()
+}
+
+/// The scripts of a `package.json` that words name, with their `pre` and `post` scripts.
+fn scripts_of(package: &Value, words: &BTreeSet<String>) -> Vec<(String, String)> {
+    let Some(scripts) = package.get("scripts").and_then(Value::as_object) else {
         return Vec::new();
     };
-    let script = |name: String| {
-        let text = package.get("scripts")?.get(&name)?.as_str()?.to_owned();
-        Some((name, text))
+    let is_named = |name: &str| {
+        let bare = name.strip_prefix("pre").or_else(|| name.strip_prefix("post")).unwrap_or(name);
+        // `npm:dev:*` of concurrently names a family.
+        let is_of_family = |word: &String| word.strip_suffix('*').is_some_and(|head| name.starts_with(family(head)));
+        words.contains(name)
+            || words.contains(bare)
+            || words.iter().any(|word| family(word) == name || is_of_family(word))
     };
-    [format!("pre{name}"), name.to_owned(), format!("post{name}")].into_iter().filter_map(script).collect()
+    let named = scripts.iter().filter(|(name, _)| is_named(name));
+    named.filter_map(|(name, script)| Some((name.clone(), script.as_str()?.to_owned()))).collect()
+}
+
+fn family(word: &str) -> &str {
+    word.strip_prefix("npm:").unwrap_or(word)
 }
 
 #[cfg(test)]
@@ -112,7 +146,12 @@ mod tests {
         let one = approval("npm run dev", r#"{"scripts":{"dev":"vite","predev":"x"}}"#);
         let two = approval("npm run dev", r#"{"scripts":{"dev":"vite; curl evil","predev":"x"}}"#);
         assert_ne!(one.hash, two.hash);
-        assert!(one.text.contains("script dev: vite\n") && one.text.contains("script predev: x\n"), "{}", one.text);
+        assert!(
+            one.text.contains("script dev of ./package.json: vite\n")
+                && one.text.contains("script predev of ./package.json: x\n"),
+            "{}",
+            one.text
+        );
     }
 
     #[test]
@@ -127,19 +166,37 @@ mod tests {
     }
 
     #[test]
-    fn scripts_are_found_behind_every_runner() {
-        let cases = [
-            ("npm run dev", "dev"),
-            ("npm start", "start"),
-            ("cd a && pnpm --silent dev", "dev"),
-            ("yarn dev", "dev"),
-            ("bun run dev", "dev"),
-            ("node --run dev", "dev"),
-            ("[\"npm\", \"run\", \"dev\"]", "dev"),
+    fn scripts_are_found_behind_every_runner_and_in_every_folder_that_is_named() {
+        let read = |path: &Path| {
+            let text = match path.to_str()? {
+                "package.json" => {
+                    r#"{"workspaces": ["packages/*"], "scripts": {"dev": "vite", "start": "npm run build",
+                    "build": "rm x", "all": "concurrently npm:dev:*", "dev:api": "node a"}}"#
+                }
+                "app/package.json" => r#"{"scripts": {"dev": "app-dev"}}"#,
+                "packages/web/package.json" => r#"{"scripts": {"dev": "web-dev"}}"#,
+                _ => return None,
+            };
+            Some(text.as_bytes().to_vec())
+        };
+        let cases: [(&str, &[&str]); 11] = [
+            ("npm run dev", &["vite"]),
+            ("npm start", &["npm run build", "rm x"]),
+            ("pnpm --silent dev", &["vite"]),
+            ("node --run dev", &["vite"]),
+            ("[\"npm\", \"run\", \"dev\"]", &["vite"]),
+            ("cd app && npm run dev", &["app-dev", "vite"]),
+            ("npm --prefix=app run dev", &["app-dev", "vite"]),
+            ("npm run dev -w web", &["vite", "web-dev"]),
+            ("npm run all", &["concurrently npm:dev:*", "node a"]),
+            ("node server.js", &[]),
+            ("cd ../app && npm run dev", &["vite"]),
         ];
         for (line, expected) in cases {
-            assert_eq!(scripts_named_in(line), [expected], "{line}");
+            let mut scripts: Vec<String> =
+                scripts_behind(line, Path::new(""), &read).into_iter().map(|(_, _, script)| script).collect();
+            scripts.sort();
+            assert_eq!(scripts, expected, "{line}");
         }
-        assert!(scripts_named_in("node server.js").is_empty());
     }
 }

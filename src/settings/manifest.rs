@@ -152,6 +152,11 @@ impl Manifest {
 }
 
 impl ServerSettings {
+    /// A server that runs and that no settings name (any more): only its command is known.
+    pub fn remembered(name: &str, is_default: bool, command: &str) -> Self {
+        Self { command: Some(CommandLine::Shell(command.to_owned())), ..Self::unset(name, is_default) }
+    }
+
     fn unset(name: &str, default: bool) -> Self {
         Self {
             name: name.to_owned(),

@@ -80,6 +80,7 @@ impl Notes<'_> {
     fn record(&self, leader: Option<u32>) -> io::Result<()> {
         let record = Record {
             id: self.order.id.clone(),
+            is_default: self.order.is_default,
             generation: self.order.generation,
             restarts: self.order.restarts,
             shim: process::own_instance()?,

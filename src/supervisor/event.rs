@@ -17,7 +17,8 @@ pub enum Event {
         root: PathBuf,
         /// Its servers.
         plans: Vec<Plan>,
-        /// What is wrong with its settings, when they could not be read: the servers known before stay.
+        /// What is wrong with its settings, when they could not be read: the servers known before stay as they are, and
+        /// `plans` holds those that run nevertheless.
         problem: Option<String>,
     },
     /// A repo is not registered any more.

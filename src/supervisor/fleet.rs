@@ -118,15 +118,19 @@ impl Fleet {
         now: Moment,
         out: &mut Vec<Effect>,
     ) {
+        let is_broken = problem.is_some();
         if let Some(problem) = problem {
             self.problems.insert(repo.to_owned(), problem);
-            return;
+        } else {
+            self.problems.remove(repo);
+            let named: BTreeSet<String> = plans.iter().map(|plan| plan.settings.name.clone()).collect();
+            self.leave(repo, |name| !named.contains(name), now, out);
         }
-        self.problems.remove(repo);
-        let named: BTreeSet<String> = plans.iter().map(|plan| plan.settings.name.clone()).collect();
-        self.leave(repo, |name| !named.contains(name), now, out);
         for plan in plans {
             let id = ServerId::new(repo, &plan.settings.name);
+            if is_broken && self.servers.contains_key(&id) {
+                continue;
+            }
             self.touched.insert(id.clone());
             match self.servers.get_mut(&id) {
                 Some(server) => {

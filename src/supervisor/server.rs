@@ -32,6 +32,7 @@ pub(super) struct Server {
     /// Who served last: a look at the port file from before its end may be reported after it.
     last_owner: Option<Instance>,
     since: Option<Timestamp>,
+    is_fresh_adoption: bool,
     shown: State,
 }
 
@@ -148,6 +149,7 @@ impl Server {
             file_problem: None,
             last_owner: None,
             since: None,
+            is_fresh_adoption: false,
             shown: State::Stopped,
         }
     }
@@ -267,6 +269,7 @@ impl Server {
         let Adoption { shim, leader, asked_port, .. } = adoption;
         self.run(Life { shim, leader, asked_port, origin: Origin::Adopted, was_ready: false }, now, out);
         self.since = Some(adoption.started_at);
+        self.is_fresh_adoption = true;
         self.shown = State::Starting;
         if adoption.down {
             self.begin_stop(Then::Rest, now, out);
@@ -754,7 +757,9 @@ impl Server {
         if state != self.shown || (self.since.is_none() && state != State::Stopped) {
             self.shown = state;
             let written = self.external().and_then(|file| file.written_at);
-            self.since = Some(written.unwrap_or(now.wall));
+            // What was taken over is as old as its record says.
+            let taken_over = self.since.filter(|_| std::mem::take(&mut self.is_fresh_adoption));
+            self.since = Some(written.or(taken_over).unwrap_or(now.wall));
         }
     }
 

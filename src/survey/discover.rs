@@ -22,8 +22,8 @@ pub fn top_of(dir: &Path) -> PathBuf {
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub fn discover(dir: &Path) -> (Spot, Option<Sighting>) {
-    let spot = match std::env::var_os("PM_CONFIG_DIR").map(PathBuf::from).filter(|path| path.is_absolute()) {
-        Some(folder) => Spot::in_folder(&folder),
+    let spot = match std::env::var_os("PM_CONFIG_DIR").filter(|folder| !folder.is_empty()) {
+        Some(folder) => Spot::in_folder(Path::new(&folder)),
         None => Spot::in_repo(&top_of(dir)),
     };
     let sighting = spot.inspect();

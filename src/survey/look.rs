@@ -88,7 +88,7 @@ fn events_of(id: &ServerId, root: &Path, is_default: bool, place: &ServerPlace, 
         Some(LastRun::Alive(adoption)) => {
             let (generation, shim, asked) = (adoption.generation, adoption.shim.clone(), adoption.asked_port);
             events.push(Event::Adopted { id: id.clone(), adoption });
-            let sight = sight_of(&shim, asked, listening, place);
+            let sight = sight_of(&shim, asked, listening, Some(place));
             events.push(Event::Seen { id: id.clone(), generation, sight });
         }
         Some(LastRun::Ended { generation, exit, restarts, down, earlier_boot: false, .. }) => {
@@ -146,13 +146,18 @@ pub fn run_record(place: &ServerPlace) -> Option<LastRun> {
     Some(LastRun::Ended { generation, exit: leader_exit.unwrap_or_default(), down, restarts, earlier_boot, lost_shim })
 }
 
+/// What the last shim of a server wrote when it began.
+pub(super) fn read_record(place: &ServerPlace) -> Option<Record> {
+    read_json(&place.record())
+}
+
 fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Option<T> {
     let (bytes, _) = files::read_small(path, MAX_BYTES).ok()?;
     serde_json::from_slice(&bytes).ok()
 }
 
 /// Which of `listening` the tree below `shim` holds, each with its topmost owner; empty when the shim has ended.
-pub fn sight_of(shim: &Instance, asked_port: u16, listening: &[Listening], place: &ServerPlace) -> Sight {
+pub fn sight_of(shim: &Instance, asked_port: u16, listening: &[Listening], place: Option<&ServerPlace>) -> Sight {
     if !matches!(Process::hold_instance(shim), Ok(Some(_))) {
         return Sight::default();
     }
@@ -164,7 +169,11 @@ pub fn sight_of(shim: &Instance, asked_port: u16, listening: &[Listening], place
     };
     let sockets: Vec<Socket> = held.sockets.into_iter().filter_map(socket).collect();
     let is_plain = sockets.is_empty() || sockets.iter().any(|s| s.port == asked_port) || sockets.len() == 1;
-    let hints = if is_plain { Vec::new() } else { ports_named_in(&output_of_run(place)) };
+    let hints = if is_plain {
+        Vec::new()
+    } else {
+        place.map(|place| ports_named_in(&output_of_run(place))).unwrap_or_default()
+    };
     Sight { sockets, hints }
 }
 

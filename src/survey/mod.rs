@@ -21,7 +21,7 @@ pub use publish::{Publication, publish};
 #[cfg(feature = "cli")]
 pub(crate) use repo::check_trust;
 #[cfg(feature = "cli")]
-pub use repo::{Untrusted, approval_in, manifest_of, plans_of};
+pub use repo::{Files, Untrusted, approval_in, manifest_of, plans_of, running_plans_of};
 pub use sight::evidence_of;
 #[cfg(feature = "cli")]
 pub use store::{Read, Store, StoreError, places};

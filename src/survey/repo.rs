@@ -1,10 +1,14 @@
 //! A repo's servers as its settings and the user's approvals make them.
 
-use std::path::Path;
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 
+use super::look::{LastRun, read_record, run_record};
+use crate::api::Record;
 use crate::model::ServerId;
 use crate::os::files::{FileError, Folder};
-use crate::paths::{Places, port_file_of};
+use crate::paths::{Places, ServerPlace, port_file_of};
 use crate::settings::{Approval, MANIFEST_NAME, Manifest, Repo, ServerSettings, Trust, approval_of};
 use crate::supervisor::Plan;
 
@@ -35,18 +39,49 @@ pub fn manifest_of(root: &Path) -> Result<Manifest, String> {
     }
 }
 
+/// Files of a repo, each read once: what is checked is what is used.
+#[derive(Debug)]
+pub struct Files {
+    root: PathBuf,
+    read: RefCell<HashMap<PathBuf, Option<Vec<u8>>>>,
+}
+
+impl Files {
+    /// The files below `root`.
+    pub fn of(root: &Path) -> Self {
+        Self { root: root.to_owned(), read: RefCell::default() }
+    }
+
+    /// A file's content as it was when it was first asked for; `None` for what cannot be read or leads out of the
+    /// repo by a link.
+    pub fn read(&self, relative: &Path) -> Option<Vec<u8>> {
+        let known = self.read.borrow().get(relative).cloned();
+        known.unwrap_or_else(|| {
+            let bytes = self.read_now(relative);
+            self.read.borrow_mut().insert(relative.to_owned(), bytes.clone());
+            bytes
+        })
+    }
+
+    fn read_now(&self, relative: &Path) -> Option<Vec<u8>> {
+        let real = self.root.join(relative).canonicalize().ok()?;
+        if !real.starts_with(&self.root) {
+            return None;
+        }
+        let name = real.file_name()?.to_str()?;
+        Folder::open(real.parent()?).ok()?.read(name, MAX_BYTES).ok().map(|(bytes, _)| bytes)
+    }
+}
+
 /// What a person would approve for this server; `None` when it has no command.
-pub fn approval_in(root: &Path, server: &ServerSettings) -> Option<Approval> {
-    approval_of(server, |relative| {
-        let folder = relative.parent().map_or_else(|| root.to_owned(), |parent| root.join(parent));
-        let name = relative.file_name()?.to_str()?;
-        Folder::open(&folder).ok()?.read(name, MAX_BYTES).ok().map(|(bytes, _)| bytes)
-    })
+pub fn approval_in(files: &Files, server: &ServerSettings) -> Option<Approval> {
+    approval_of(server, |relative| files.read(relative))
 }
 
 /// Whether a server may run as it stands.
-pub(crate) fn check_trust(root: &Path, server: &ServerSettings, trust: &Trust) -> Result<(), Untrusted> {
-    let Some(approval) = approval_in(root, server) else { return Ok(()) };
+pub(crate) fn check_trust(files: &Files, server: &ServerSettings, trust: &Trust) -> Result<(), Untrusted> {
+    let root = files.root.as_path();
+    let Some(approval) = approval_in(files, server) else { return Ok(()) };
     if trust.holds(root, &server.name, &approval) {
         return Ok(());
     }
@@ -55,11 +90,30 @@ pub(crate) fn check_trust(root: &Path, server: &ServerSettings, trust: &Trust) -
     Err(Untrusted { approval, difference, was_approved })
 }
 
+/// The servers of a repo that run, whatever its settings say by now: from the records of their shims.
+pub fn running_plans_of(repo: &Repo, places: &Places) -> Vec<Plan> {
+    let folders = std::fs::read_dir(places.servers().join(&repo.name)).into_iter().flatten().flatten();
+    let plan = |folder: std::fs::DirEntry| {
+        let place = ServerPlace(folder.path());
+        let record: Record = read_record(&place)?;
+        let is_alive = matches!(run_record(&place), Some(LastRun::Alive(_)));
+        let settings = ServerSettings::remembered(&record.id.server, record.is_default, &record.command);
+        is_alive.then(|| Plan {
+            trusted: false,
+            port_file: port_file_of(&repo.root, &settings.name, settings.default),
+            log: place.log(),
+            settings,
+        })
+    };
+    folders.filter_map(plan).collect()
+}
+
 /// A repo's servers, ready for the supervisor.
 pub fn plans_of(repo: &Repo, trust: &Trust, places: &Places) -> Result<Vec<Plan>, String> {
     let manifest = manifest_of(&repo.root)?;
+    let files = Files::of(&repo.root);
     let plan = |settings: ServerSettings| Plan {
-        trusted: check_trust(&repo.root, &settings, trust).is_ok(),
+        trusted: check_trust(&files, &settings, trust).is_ok(),
         port_file: port_file_of(&repo.root, &settings.name, settings.default),
         log: places.server(&ServerId::new(&repo.name, &settings.name)).log(),
         settings,
