@@ -1,0 +1,118 @@
+//! Chooses what is measured, and prints it.
+
+mod beacon;
+mod dying;
+mod fleet;
+mod output;
+mod ownership;
+mod reading;
+mod report;
+mod roles;
+mod samples;
+mod starting;
+mod weight;
+
+use std::collections::BTreeSet;
+use std::process::ExitCode;
+
+use fleet::Fleet;
+use report::Report;
+
+/// How many servers run in the small fleet and in the large one.
+const FEW: usize = 20;
+const MANY: usize = 200;
+/// How many repos are registered in the small fleet.
+const REPOS: usize = 100;
+
+/// What the environment asks for.
+struct Options {
+    only: Option<BTreeSet<u32>>,
+    quick: bool,
+}
+
+impl Options {
+    fn from_env() -> Self {
+        let only = std::env::var("BENCH_ONLY").ok().filter(|list| !list.is_empty());
+        let number = |word: &str| word.trim().parse().expect("BENCH_ONLY is a list of numbers, as in `1,5`");
+        Self {
+            only: only.map(|list| list.split(',').map(number).collect()),
+            quick: std::env::var("BENCH_QUICK").is_ok_and(|value| value == "1"),
+        }
+    }
+
+    fn wants(&self, figure: u32) -> bool {
+        self.only.as_ref().is_none_or(|only| only.contains(&figure))
+    }
+
+    fn wants_any(&self, figures: &[u32]) -> bool {
+        figures.iter().any(|figure| self.wants(*figure))
+    }
+
+    /// `full` repetitions, or a fifth of them.
+    fn times(&self, full: usize) -> usize {
+        if self.quick { (full / 5).max(3) } else { full }
+    }
+}
+
+/// Plays the role that the arguments name, else measures.
+pub(super) fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    if let Some(role) = roles::Role::named(&words) {
+        return role.play();
+    }
+    let options = Options::from_env();
+    let mut report = Report::begin();
+    if options.wants_any(&[1, 2, 3, 5, 6, 8]) {
+        with_few(&options, &mut report);
+    }
+    if options.wants_any(&[2, 3, 4, 5, 7]) {
+        with_many(&options, &mut report);
+    }
+    if options.wants(9) {
+        ownership::verify(&options, &mut report);
+    }
+    report.print();
+    ExitCode::SUCCESS
+}
+
+fn with_few(options: &Options, report: &mut Report) {
+    let mut fleet = Fleet::start(FEW, REPOS);
+    // First, while the daemon has done nothing else.
+    if options.wants(6) {
+        weight::daemon(options, report, &fleet);
+    }
+    if options.wants(1) {
+        reading::port(options, report, &fleet);
+    }
+    if options.wants(2) {
+        reading::ls(options, report, &fleet);
+    }
+    if options.wants(3) {
+        starting::up(options, report, &mut fleet);
+    }
+    if options.wants(5) {
+        starting::restart(options, report, &mut fleet);
+    }
+    if options.wants(8) {
+        output::pour(options, report, &mut fleet);
+    }
+}
+
+fn with_many(options: &Options, report: &mut Report) {
+    let mut fleet = Fleet::start(MANY, MANY + fleet::SPECIAL);
+    if options.wants(7) {
+        weight::shims(report, &fleet);
+    }
+    if options.wants(2) {
+        reading::ls(options, report, &fleet);
+    }
+    if options.wants(3) {
+        starting::up(options, report, &mut fleet);
+    }
+    if options.wants(4) {
+        dying::file_removed(options, report, &mut fleet);
+    }
+    if options.wants(5) {
+        starting::restart(options, report, &mut fleet);
+    }
+}
