@@ -86,7 +86,7 @@ impl Core {
                     Some(message) => self.take(message),
                 },
                 () = sleep_until(due) => self.happen(Event::Tick),
-                _ = rescan.tick() => self.performer.rescan(&self.fleet),
+                _ = rescan.tick() => self.performer.rescan(),
             }
             self.waiters.settle(&self.fleet, self.now());
         }
@@ -111,7 +111,7 @@ impl Core {
                 }
             }
             Message::Reap(reply) => self.performer.reap(&self.fleet, reply),
-            Message::Dirty(repo) => self.performer.refresh(&self.fleet, &repo),
+            Message::Dirty(repo) => self.performer.refresh(&repo),
             Message::Hint(id) => self.performer.read_record(&id),
             Message::End => {}
         }

@@ -23,19 +23,26 @@ use crate::model::Status;
 use crate::os::channel::{Server, Stream};
 use crate::settings::Repo;
 use crate::supervisor::Event;
-use crate::survey::{Files, Store, check_trust, manifest_of, places, plans_of};
+use crate::survey::{Files, Store, check_trust, manifest_of, plans_of};
 
 type Post = UnboundedSender<Message>;
 
+/// What every answer may need.
+#[derive(Clone)]
+struct Desk {
+    post: Post,
+    store: Store,
+}
+
 /// Serves until the daemon ends.
-pub(super) async fn serve(server: Server, post: Post) {
+pub(super) async fn serve(server: Server, post: Post, store: Store) {
     let listener = Listener { server };
-    if let Err(error) = axum::serve(listener, router(post)).await {
+    if let Err(error) = axum::serve(listener, router(Desk { post, store })).await {
         tracing::error!("the API ended: {error}");
     }
 }
 
-fn router(state: Post) -> Router {
+fn router(state: Desk) -> Router {
     Router::new()
         .route("/v1/openapi.json", get(async || Json(openapi::document())))
         .route("/v1/daemon", get(daemon))
@@ -108,7 +115,7 @@ async fn answer<T: serde::Serialize>(work: impl Future<Output = Result<T, Failur
     }
 }
 
-async fn daemon(State(post): State<Post>) -> Response {
+async fn daemon(State(Desk { post, .. }): State<Desk>) -> Response {
     answer(tell(&post, Message::Describe)).await
 }
 
@@ -117,7 +124,7 @@ struct Filter {
     repo: Option<String>,
 }
 
-async fn servers(State(post): State<Post>, Query(filter): Query<Filter>) -> Response {
+async fn servers(State(Desk { post, .. }): State<Desk>, Query(filter): Query<Filter>) -> Response {
     answer(async {
         let mut servers = tell(&post, Message::List).await?;
         if let Some(repo) = filter.repo {
@@ -128,11 +135,11 @@ async fn servers(State(post): State<Post>, Query(filter): Query<Filter>) -> Resp
     .await
 }
 
-async fn reload(State(post): State<Post>) -> Response {
+async fn reload(State(Desk { post, .. }): State<Desk>) -> Response {
     answer(tell(&post, |reply| Message::Reload(Some(reply)))).await
 }
 
-async fn reap(State(post): State<Post>) -> Response {
+async fn reap(State(Desk { post, .. }): State<Desk>) -> Response {
     answer(async {
         tell(&post, Message::Reap).await?;
         Ok(Servers::new(tell(&post, Message::List).await?))
@@ -140,7 +147,7 @@ async fn reap(State(post): State<Post>) -> Response {
     .await
 }
 
-async fn shutdown(State(post): State<Post>) -> Response {
+async fn shutdown(State(Desk { post, .. }): State<Desk>) -> Response {
     // The answer must be on its way before the runtime ends.
     tokio::spawn(async move {
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -149,7 +156,11 @@ async fn shutdown(State(post): State<Post>) -> Response {
     Json(()).into_response()
 }
 
-async fn ask(verb: Verb, State(post): State<Post>, body: Result<Json<Request>, JsonRejection>) -> Response {
+async fn ask(
+    verb: Verb,
+    State(Desk { post, store }): State<Desk>,
+    body: Result<Json<Request>, JsonRejection>,
+) -> Response {
     answer(async {
         let Json(request) = body.map_err(|error| Failure::new(Kind::Usage, error.body_text()))?;
         if !request.all && request.targets.is_empty() {
@@ -157,7 +168,7 @@ async fn ask(verb: Verb, State(post): State<Post>, body: Result<Json<Request>, J
         }
         let targets = request.targets.clone();
         let is_start = matches!(verb, Verb::Up | Verb::Restart);
-        let prepared = tokio::task::spawn_blocking(move || prepare(&targets, is_start)).await;
+        let prepared = tokio::task::spawn_blocking(move || prepare(&store, &targets, is_start)).await;
         let events = prepared.map_err(|error| Failure::new(Kind::Failed, error.to_string()))??;
         post.send(Message::Events(events)).map_err(|_| ending())?;
         tell(&post, |reply| Message::Ask { verb, request, reply }).await?
@@ -166,8 +177,7 @@ async fn ask(verb: Verb, State(post): State<Post>, body: Result<Json<Request>, J
 }
 
 /// Reads the settings of the repos that are named, as they are at this moment; refuses what is not approved.
-fn prepare(targets: &[String], is_start: bool) -> Result<Vec<Event>, Failure> {
-    let store = Store::new(places());
+fn prepare(store: &Store, targets: &[String], is_start: bool) -> Result<Vec<Event>, Failure> {
     let registry = store.registry().value;
     let trust = store.trust().value;
     let mut events = Vec::new();
@@ -224,7 +234,7 @@ fn refuse_untrusted(repo: &Repo, server: Option<&str>, trust: &crate::settings::
 }
 
 /// A snapshot, then every change. A listener that falls too far behind gets a new snapshot.
-async fn events(State(post): State<Post>) -> Response {
+async fn events(State(Desk { post, .. }): State<Desk>) -> Response {
     let subscribed = tell(&post, Message::Subscribe).await;
     let (snapshot, changes) = match subscribed {
         Ok(subscribed) => subscribed,

@@ -52,9 +52,9 @@ pub fn run(store: Store, ready: impl FnOnce()) -> Result<(), Failure> {
         let hints = Hints::bind(&places.hint_socket())?;
         let (post, inbox) = mpsc::unbounded_channel();
         let _signals = end_on_signal(&post)?;
-        let core = core::Core::new(store, post.clone(), open_files);
+        let core = core::Core::new(store.clone(), post.clone(), open_files);
         tokio::spawn(intake::hints(hints, post.clone()));
-        tokio::spawn(http::serve(server, post));
+        tokio::spawn(http::serve(server, post, store));
         ready();
         core.run(inbox).await;
         Ok::<(), Failure>(())

@@ -17,12 +17,12 @@ use super::watch::{SocketWatch, Watched};
 use super::watcher::FolderWatch;
 use crate::model::{Instance, ServerId, Signal, Timestamp};
 use crate::os::exit::ended;
-use crate::os::files::Folder;
+use crate::os::files::{Folder, Stamp, stamp_of};
 use crate::os::process::Process;
 use crate::os::{sockets, tree};
 use crate::paths::ServerPlace;
 use crate::portfile::{PortFile, WRITER, connect_host, loopback_url};
-use crate::settings::{Repo, Trust};
+use crate::settings::{MANIFEST_NAME, Repo, Trust};
 use crate::supervisor::{Effect, Event, Fleet, Found, Meant, Plan, Probe, Socket, Wish};
 use crate::survey::{LastRun, Spot, Store, WriteError, output_of_run, plans_of, run_record, running_plans_of};
 
@@ -43,9 +43,13 @@ pub(super) struct Performer {
     owners: ById<Instance>,
     /// Repos that are being looked at: one on a stalled file system must not pile up looks.
     busy: Arc<Mutex<HashSet<String>>>,
+    known: Arc<Mutex<HashMap<String, Known>>>,
     roots: ByRepo<PathBuf>,
     warnings: Vec<String>,
 }
+
+/// How many repos one thread of a rescan looks at.
+const RESCAN_TOGETHER: usize = 50;
 
 impl Performer {
     pub(super) fn new(store: Store, post: UnboundedSender<Message>, open_files: Option<u64>) -> Self {
@@ -61,6 +65,7 @@ impl Performer {
             shims: HashMap::new(),
             owners: HashMap::new(),
             busy: Arc::default(),
+            known: Arc::default(),
             roots: ByRepo::new(),
             warnings: Vec::new(),
         }
@@ -176,28 +181,46 @@ impl Performer {
 
     // ---- looks
 
-    /// Looks at every repo again.
-    pub(super) fn rescan(&self, fleet: &Fleet) {
-        let repos: Vec<String> = self.roots.keys().cloned().collect();
-        for repo in &repos {
-            self.refresh(fleet, repo);
+    /// Looks at every repo again, in few threads and with few messages: what is asked for meanwhile is not held up.
+    pub(super) fn rescan(&self) {
+        let names: Vec<&String> = self.roots.keys().collect();
+        for names in names.chunks(RESCAN_TOGETHER) {
+            self.look_at(names.iter().copied().cloned().collect());
         }
     }
 
     /// Watches a repo's folders at their right level, and looks at its settings and port files.
-    pub(super) fn refresh(&self, _fleet: &Fleet, repo: &str) {
-        let Some(root) = self.roots.get(repo) else { return };
-        let is_new = self.busy.lock().is_ok_and(|mut busy| busy.insert(repo.to_owned()));
-        if !is_new {
-            return;
+    pub(super) fn refresh(&self, repo: &str) {
+        if self.roots.contains_key(repo) {
+            self.look_at(vec![repo.to_owned()]);
         }
-        let repo = Repo { name: repo.to_owned(), root: root.clone(), added_at: String::new() };
-        let (store, folders, busy, post) =
-            (self.store.clone(), Arc::clone(&self.folders), Arc::clone(&self.busy), self.post.clone());
+    }
+
+    /// One repo after the other, passing over those that another thread is still looking at: one on a stalled file
+    /// system holds up nobody but those that this thread has not reached, until the next time.
+    fn look_at(&self, names: Vec<String>) {
+        let repo = |name: String| {
+            let root = self.roots.get(&name)?.clone();
+            Some(Repo { name, root, added_at: String::new() })
+        };
+        let repos: Vec<Repo> = names.into_iter().filter_map(repo).collect();
+        let (store, folders, busy, known, post) = (
+            self.store.clone(),
+            Arc::clone(&self.folders),
+            Arc::clone(&self.busy),
+            Arc::clone(&self.known),
+            self.post.clone(),
+        );
         tokio::task::spawn_blocking(move || {
-            let events = look_at_repo(&store, &folders, &repo);
-            if let Ok(mut busy) = busy.lock() {
-                busy.remove(&repo.name);
+            let mut events = Vec::new();
+            for repo in repos {
+                if !busy.lock().is_ok_and(|mut busy| busy.insert(repo.name.clone())) {
+                    continue;
+                }
+                events.extend(look_at_repo(&store, &folders, &known, &repo));
+                if let Ok(mut busy) = busy.lock() {
+                    busy.remove(&repo.name);
+                }
             }
             let _ = post.send(Message::Events(events));
         });
@@ -421,18 +444,47 @@ fn look_at_file(id: &ServerId, spot: &Spot) -> Vec<Event> {
     events
 }
 
-fn look_at_repo(store: &Store, folders: &Mutex<FolderWatch>, repo: &Repo) -> Vec<Event> {
-    let (plans, problem) = match plans_of(repo, &store.trust().value, store.places()) {
-        Ok(plans) => (plans, None),
-        Err(problem) => (Vec::new(), Some(problem)),
+/// What a repo's settings said, and of which versions of its files and the approvals that was.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Known {
+    versions: [Option<Stamp>; 3],
+    servers: Vec<(String, bool)>,
+}
+
+fn look_at_repo(
+    store: &Store,
+    folders: &Mutex<FolderWatch>,
+    known: &Mutex<HashMap<String, Known>>,
+    repo: &Repo,
+) -> Vec<Event> {
+    let mut events = Vec::new();
+    let files = [repo.root.join(MANIFEST_NAME), repo.root.join("package.json"), store.places().trust()];
+    let versions = files.map(|path| stamp_of(&path));
+    let last = known.lock().ok().and_then(|known| known.get(&repo.name).cloned());
+    let is_there = repo.root.is_dir();
+    // Settings are read again when they changed; a start reads them in any case.
+    let servers = if let Some(last) = last.filter(|last| last.versions == versions && is_there) {
+        last.servers
+    } else {
+        let (plans, problem) = match plans_of(repo, &store.trust().value, store.places()) {
+            Ok(plans) => (plans, None),
+            Err(problem) => (Vec::new(), Some(problem)),
+        };
+        let servers: Vec<(String, bool)> =
+            plans.iter().map(|plan| (plan.settings.name.clone(), plan.settings.default)).collect();
+        if let Ok(mut known) = known.lock() {
+            known.remove(&repo.name);
+            if problem.is_none() {
+                known.insert(repo.name.clone(), Known { versions, servers: servers.clone() });
+            }
+        }
+        events.push(Event::Configured { repo: repo.name.clone(), root: repo.root.clone(), plans, problem });
+        servers
     };
-    let servers: Vec<(String, bool)> =
-        plans.iter().map(|plan| (plan.settings.name.clone(), plan.settings.default)).collect();
     // Watched first, read after: a change in between is seen by one or the other.
     if let Ok(mut folders) = folders.lock() {
         folders.attach(&repo.name, &repo.root, servers.iter().map(|(name, default)| (name.as_str(), *default)));
     }
-    let mut events = vec![Event::Configured { repo: repo.name.clone(), root: repo.root.clone(), plans, problem }];
     for (name, is_default) in servers {
         let spot = Spot::of_server(&repo.root, &name, is_default);
         events.extend(look_at_file(&ServerId::new(&repo.name, name), &spot));

@@ -88,7 +88,7 @@ const CALM: Duration = Duration::from_secs(1);
 const WALK_PAUSE: Duration = Duration::from_millis(15);
 /// How long a new socket must stay before it counts: Vite and others try whether a port is free by listening on it for
 /// a millisecond or two, on one address after the other.
-const PROVEN_AFTER: Duration = Duration::from_millis(6);
+const PROVEN_AFTER: Duration = Duration::from_millis(4);
 const PROVE_PAUSE: Duration = Duration::from_millis(2);
 
 impl Watching {

@@ -1,6 +1,6 @@
 //! Watches the repos' folders: one watch a repo, at the level where the next change can come from.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::core::{ByRepo, Message};
+use crate::os::files::folder_mark;
 use crate::paths::server_folder;
 use crate::portfile::{FILE_NAME, FOLDER};
 use crate::settings::MANIFEST_NAME;
@@ -16,10 +17,13 @@ use crate::settings::MANIFEST_NAME;
 /// The one watcher (inotify instances are few: 128 a user).
 pub(super) struct FolderWatch {
     watcher: Option<RecommendedWatcher>,
-    watched: ByRepo<BTreeSet<PathBuf>>,
+    watched: ByRepo<BTreeMap<PathBuf, Mark>>,
     names: std::sync::Arc<std::sync::Mutex<Roots>>,
     problem: Option<String>,
 }
+
+/// Which folder it is that has the name, where that can be told.
+type Mark = Option<(u64, std::time::SystemTime)>;
 
 /// Which repo a watched folder belongs to.
 type Roots = std::collections::HashMap<PathBuf, String>;
@@ -51,17 +55,17 @@ impl FolderWatch {
     /// Watches a repo at the right level: its port files' folders where they are, else the repo itself. Called again
     /// after each change, before the files are read: that order leaves no gap.
     pub(super) fn attach<'a>(&mut self, repo: &str, root: &Path, servers: impl Iterator<Item = (&'a str, bool)>) {
-        let wanted = folders_to_watch(root, servers);
+        let folders = folders_to_watch(root, servers);
+        let wanted: BTreeMap<PathBuf, Mark> =
+            folders.into_iter().map(|folder| (folder.clone(), folder_mark(&folder))).collect();
         let Some(watcher) = &mut self.watcher else { return };
         let current = self.watched.entry(repo.to_owned()).or_default();
-        for folder in current.difference(&wanted) {
+        // A folder that was removed and made again has the name of a dead watch: it is watched anew.
+        let is_watched = |folder: &PathBuf, mark: &Mark| mark.is_some() && current.get(folder) == Some(mark);
+        for folder in current.keys().filter(|folder| wanted.get(*folder).is_none_or(|mark| !is_watched(folder, mark))) {
             let _ = watcher.unwatch(folder);
         }
-        for folder in &wanted {
-            // Also those watched before: a folder that was removed and made again has the name of a dead watch.
-            if current.contains(folder) {
-                let _ = watcher.unwatch(folder);
-            }
+        for (folder, _) in wanted.iter().filter(|(folder, mark)| !is_watched(folder, mark)) {
             if let Ok(mut names) = self.names.lock() {
                 names.insert(folder.clone(), repo.to_owned());
             }
@@ -76,7 +80,7 @@ impl FolderWatch {
     /// Watches a repo no more.
     pub(super) fn detach(&mut self, repo: &str) {
         let Some(folders) = self.watched.remove(repo) else { return };
-        for folder in folders {
+        for folder in folders.into_keys() {
             if let Some(watcher) = &mut self.watcher {
                 let _ = watcher.unwatch(&folder);
             }

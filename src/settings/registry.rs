@@ -1,5 +1,6 @@
 //! `repos.toml`: which directories are registered, and under which names.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -40,14 +41,13 @@ impl Registry {
     /// Reads `repos.toml`. Entries with a bad name, a relative path or a name or path that came before are left out.
     pub fn parse(text: &str) -> Result<Self, String> {
         let read: Self = toml::from_str(text).map_err(|e| e.to_string())?;
-        let mut registry = Self::default();
-        for repo in read.repos {
-            let is_new = registry.named(&repo.name).is_none() && registry.at(&repo.root).is_none();
-            if is_new && is_valid_name(&repo.name) && repo.root.is_absolute() {
-                registry.repos.push(repo);
-            }
-        }
-        Ok(registry)
+        let mut names = HashSet::new();
+        let mut roots = HashSet::new();
+        let mut is_good = |repo: &Repo| {
+            let is_new = names.insert(repo.name.clone()) && roots.insert(repo.root.clone());
+            is_new && is_valid_name(&repo.name) && repo.root.is_absolute()
+        };
+        Ok(Self { repos: read.repos.into_iter().filter(|repo| is_good(repo)).collect() })
     }
 
     /// The text of `repos.toml`.

@@ -2,9 +2,10 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 
 use crate::model::Timestamp;
-use crate::os::files::{self, Durability, FileError, Folder};
+use crate::os::files::{self, Durability, FileError, Folder, Stamp};
 use crate::os::lock::Lock;
 use crate::paths::Places;
 use crate::settings::{Registry, Trust, UserSettings};
@@ -13,7 +14,13 @@ use crate::settings::{Registry, Trust, UserSettings};
 #[derive(Debug, Clone)]
 pub struct Store {
     places: Places,
+    registry: Arc<Memory<Registry>>,
+    trust: Arc<Memory<Trust>>,
+    settings: Arc<Memory<UserSettings>>,
 }
+
+/// What a file said, and which version of it; good until the file is another one.
+type Memory<T> = Mutex<Option<(Stamp, T)>>;
 
 /// Why one of the user's files could not be read or changed.
 #[derive(Debug, thiserror::Error)]
@@ -65,7 +72,7 @@ fn native(name: &str) -> Option<String> {
 impl Store {
     /// The files in these places.
     pub fn new(places: Places) -> Self {
-        Self { places }
+        Self { places, registry: Arc::default(), trust: Arc::default(), settings: Arc::default() }
     }
 
     /// The places.
@@ -75,17 +82,17 @@ impl Store {
 
     /// The registry; never fails: what is corrupt is replaced by the last good copy, and said.
     pub fn registry(&self) -> Read<Registry> {
-        read(&self.places.registry(), Registry::parse)
+        recall(&self.registry, &self.places.registry(), Registry::parse)
     }
 
     /// The approvals; as [`Self::registry`].
     pub fn trust(&self) -> Read<Trust> {
-        read(&self.places.trust(), Trust::parse)
+        recall(&self.trust, &self.places.trust(), Trust::parse)
     }
 
     /// The user's settings; as [`Self::registry`].
     pub fn settings(&self) -> Read<UserSettings> {
-        read(&self.places.settings(), UserSettings::parse)
+        recall(&self.settings, &self.places.settings(), UserSettings::parse)
     }
 
     /// Changes the registry under its lock. A corrupt file is kept aside and the last good copy changed instead.
@@ -97,6 +104,21 @@ impl Store {
     pub fn change_trust<R>(&self, change: impl FnOnce(&mut Trust) -> R) -> Result<R, StoreError> {
         update(&self.places.trust(), Trust::parse, Trust::to_text, change)
     }
+}
+
+/// Reads a file again only when it changed: a daemon asks for the same ones at every start of a server. What is corrupt
+/// is not remembered.
+fn recall<T: Default + Clone>(memory: &Memory<T>, path: &Path, parse: fn(&str) -> Result<T, String>) -> Read<T> {
+    let stamp = files::stamp_of(path);
+    let Ok(mut memory) = memory.lock() else { return read(path, parse) };
+    if let (Some((known, value)), Some(stamp)) = (memory.as_ref(), stamp)
+        && *known == stamp
+    {
+        return Read { value: value.clone(), warning: None };
+    }
+    let read = read(path, parse);
+    *memory = stamp.filter(|_| read.warning.is_none()).map(|stamp| (stamp, read.value.clone()));
+    read
 }
 
 fn read<T: Default>(path: &Path, parse: fn(&str) -> Result<T, String>) -> Read<T> {

@@ -80,13 +80,16 @@ impl Stamp {
     }
 
     fn of(file: &File) -> io::Result<Self> {
-        let meta = file.metadata()?;
-        Ok(Self {
+        Ok(Self::from_metadata(&file.metadata()?))
+    }
+
+    fn from_metadata(meta: &std::fs::Metadata) -> Self {
+        Self {
             device: meta.dev(),
             inode: meta.ino(),
             size: meta.size(),
             modified_ns: i128::from(meta.mtime()) * 1_000_000_000 + i128::from(meta.mtime_nsec()),
-        })
+        }
     }
 }
 
@@ -249,6 +252,18 @@ pub struct FolderLock {
 pub fn read_small(path: &Path, most: u64) -> Result<(Vec<u8>, Stamp), FileError> {
     let (folder, name) = split(path)?;
     Folder::open(folder)?.read(name, most)
+}
+
+/// Which file is at a path, and in which version, links followed; `None` when there is none.
+pub fn stamp_of(path: &Path) -> Option<Stamp> {
+    std::fs::metadata(path).ok().map(|meta| Stamp::from_metadata(&meta))
+}
+
+/// Tells a folder from one that was removed and made again under its name: number and birth. `None` for what is no
+/// folder, and where births are not told.
+pub fn folder_mark(path: &Path) -> Option<(u64, std::time::SystemTime)> {
+    let meta = std::fs::symlink_metadata(path).ok().filter(std::fs::Metadata::is_dir)?;
+    Some((meta.ino(), meta.created().ok()?))
 }
 
 /// Replaces a file at a path, see [`Folder::replace`]. A link at the very end is resolved first, so that settings kept
