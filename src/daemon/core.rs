@@ -1,51 +1,17 @@
 //! The loop: one task owns the fleet; everybody else sends it messages.
 
-use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{broadcast, mpsc, oneshot};
 
+use super::message::Message;
 use super::perform::Performer;
 use super::waiters::{Waiter, Waiters};
 use crate::api::{Asked, DaemonStatus, Failure, Kind, Line, PROGRAM_VERSION, Request, Verb};
 use crate::model::{Moment, Origin, ServerId, State, Status, Timestamp};
 use crate::supervisor::{Change, Event, Fleet, Wish};
 use crate::survey::Store;
-
-/// What the loop is told.
-#[derive(Debug)]
-pub enum Message {
-    /// Something happened.
-    Event(Event),
-    /// Several things happened, in this order.
-    Events(Vec<Event>),
-    /// A client asks for something; the approvals have been checked.
-    Ask {
-        /// What.
-        verb: Verb,
-        /// Of whom, and how to wait.
-        request: Request,
-        /// Where the answer goes.
-        reply: oneshot::Sender<Result<Asked, Failure>>,
-    },
-    /// A client wants all servers.
-    List(oneshot::Sender<Vec<Status>>),
-    /// A client wants all servers and every change after.
-    Subscribe(oneshot::Sender<(Vec<Status>, broadcast::Receiver<Arc<str>>)>),
-    /// A client wants to know of the daemon.
-    Describe(oneshot::Sender<DaemonStatus>),
-    /// Registry, approvals or settings may have changed.
-    Reload(Option<oneshot::Sender<()>>),
-    /// Judge every port file now.
-    Reap(oneshot::Sender<()>),
-    /// Something changed in a repo's folder.
-    Dirty(String),
-    /// A shim says: look at this server again.
-    Hint(ServerId),
-    /// End; servers live on.
-    End,
-}
 
 /// The state of the daemon.
 pub(super) struct Core {
@@ -266,8 +232,3 @@ fn refuse_what_is_not_ours(verb: Verb, status: &Status) -> Result<(), Failure> {
     }
     Ok(())
 }
-
-/// Groups things by server; small enough to be rebuilt at need.
-pub(super) type ById<T> = HashMap<ServerId, T>;
-/// Groups things by repo.
-pub(super) type ByRepo<T> = BTreeMap<String, T>;

@@ -16,14 +16,14 @@ use serde::Deserialize;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::{broadcast, oneshot};
 
-use super::core::Message;
+use super::message::Message;
 use super::openapi;
 use crate::api::{Failure, Kind, Line, PROGRAM_VERSION, Request, Servers, VERSION_HEADER, Verb};
 use crate::model::Status;
 use crate::os::channel::{Server, Stream};
-use crate::settings::Repo;
-use crate::supervisor::Event;
-use crate::survey::{Files, Store, check_trust, manifest_of, plans_of};
+use crate::settings::{Repo, ServerSettings, Trust};
+use crate::supervisor::{Event, Plan};
+use crate::survey::{Files, Store, check_trust, plans_of};
 
 type Post = UnboundedSender<Message>;
 
@@ -195,28 +195,30 @@ fn prepare(store: &Store, targets: &[String], is_start: bool) -> Result<Vec<Even
             Err(_) => continue,
         };
         if is_start {
-            refuse_untrusted(repo, server, &trust)?;
+            refuse_untrusted(repo, server, &plans, &trust)?;
         }
         events.push(Event::Configured { repo: repo.name.clone(), root: repo.root.clone(), plans, problem: None });
     }
     Ok(events)
 }
 
-fn refuse_untrusted(repo: &Repo, server: Option<&str>, trust: &crate::settings::Trust) -> Result<(), Failure> {
-    let manifest = manifest_of(&repo.root).unwrap_or_else(|_| crate::settings::Manifest::absent());
-    let named = match server {
-        Some(name) => manifest.server(name),
-        None => manifest.default_server(),
+fn refuse_untrusted(repo: &Repo, server: Option<&str>, plans: &[Plan], trust: &Trust) -> Result<(), Failure> {
+    let named = |name: &str| plans.iter().map(|plan| &plan.settings).find(|settings| settings.name == name);
+    let wanted = match server {
+        Some(name) => named(name),
+        None => plans.iter().map(|plan| &plan.settings).find(|settings| settings.default),
     };
-    let Some(named) = named else { return Ok(()) };
-    let mut to_check = vec![named];
+    let mut to_check: Vec<&ServerSettings> = wanted.into_iter().collect();
     let mut at = 0;
-    while at < to_check.len() {
-        let needed = to_check[at].depends_on.iter().filter_map(|name| manifest.server(name));
-        let new: Vec<_> = needed.filter(|s| !to_check.iter().any(|known| known.name == s.name)).collect();
-        to_check.extend(new);
+    while let Some(settings) = to_check.get(at).copied() {
+        for needed in settings.depends_on.iter().filter_map(|name| named(name)) {
+            if !to_check.iter().any(|known| known.name == needed.name) {
+                to_check.push(needed);
+            }
+        }
         at += 1;
     }
+    to_check.retain(|settings| !is_trusted(plans, &settings.name));
     let files = Files::of(&repo.root);
     for server in to_check {
         check_trust(&files, server, trust).map_err(|untrusted| {
@@ -231,6 +233,10 @@ fn refuse_untrusted(repo: &Repo, server: Option<&str>, trust: &crate::settings::
         })?;
     }
     Ok(())
+}
+
+fn is_trusted(plans: &[Plan], name: &str) -> bool {
+    plans.iter().any(|plan| plan.settings.name == name && plan.trusted)
 }
 
 /// A snapshot, then every change. A listener that falls too far behind gets a new snapshot.

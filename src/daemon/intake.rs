@@ -2,7 +2,7 @@
 
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::core::Message;
+use super::message::Message;
 use crate::os::channel::Hints;
 
 /// Passes hints on until the daemon ends.

@@ -4,6 +4,8 @@ mod core;
 mod http;
 mod intake;
 pub(crate) mod launch;
+mod looks;
+mod message;
 mod openapi;
 mod perform;
 pub(crate) mod ports;
@@ -23,7 +25,7 @@ use crate::os::lock::Lock;
 use crate::os::{interrupt, limits};
 use crate::survey::Store;
 
-pub use self::core::Message;
+pub use message::Message;
 
 /// Runs the daemon until it is told to end; `ready` is called once it answers. Servers live on after it.
 ///

@@ -9,22 +9,21 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 
-use super::core::{ById, ByRepo, Message};
-use super::launch::{Launch, last_port, run_mark};
+use super::launch::{Launch, last_port};
+use super::looks::{Known, Occasion, events_of_record, look_at_file, look_at_repo, sweep};
+use super::message::{ById, ByRepo, Message};
 use super::ports::PortBook;
 use super::probe;
 use super::watch::{SocketWatch, Watched};
 use super::watcher::FolderWatch;
 use crate::model::{Instance, ServerId, Signal, Timestamp};
 use crate::os::exit::ended;
-use crate::os::files::{Folder, Stamp, stamp_of};
-use crate::os::process::Process;
-use crate::os::{sockets, tree};
-use crate::paths::ServerPlace;
+use crate::os::files::Folder;
+use crate::os::tree;
 use crate::portfile::{PortFile, WRITER, connect_host, loopback_url};
-use crate::settings::{MANIFEST_NAME, Repo, Trust};
+use crate::settings::{Repo, Trust};
 use crate::supervisor::{Effect, Event, Fleet, Found, Meant, Plan, Probe, Socket, Wish};
-use crate::survey::{LastRun, Spot, Store, WriteError, output_of_run, plans_of, run_record, running_plans_of};
+use crate::survey::{LastRun, Spot, Store, WriteError, plans_of, run_record, running_plans_of};
 
 /// Performs effects.
 pub(super) struct Performer {
@@ -111,7 +110,7 @@ impl Performer {
         events
     }
 
-    fn read_registry(&mut self) -> (Vec<Repo>, Trust) {
+    fn read_registry(&mut self) -> (Vec<Repo>, Arc<Trust>) {
         let (registry, trust) = (self.store.registry(), self.store.trust());
         let settings = self.store.settings();
         self.warnings = [registry.warning, trust.warning, settings.warning].into_iter().flatten().collect();
@@ -185,20 +184,20 @@ impl Performer {
     pub(super) fn rescan(&self) {
         let names: Vec<&String> = self.roots.keys().collect();
         for names in names.chunks(RESCAN_TOGETHER) {
-            self.look_at(names.iter().copied().cloned().collect());
+            self.look_at(names.iter().copied().cloned().collect(), Occasion::Rescan);
         }
     }
 
     /// Watches a repo's folders at their right level, and looks at its settings and port files.
     pub(super) fn refresh(&self, repo: &str) {
         if self.roots.contains_key(repo) {
-            self.look_at(vec![repo.to_owned()]);
+            self.look_at(vec![repo.to_owned()], Occasion::Change);
         }
     }
 
     /// One repo after the other, passing over those that another thread is still looking at: one on a stalled file
     /// system holds up nobody but those that this thread has not reached, until the next time.
-    fn look_at(&self, names: Vec<String>) {
+    fn look_at(&self, names: Vec<String>, occasion: Occasion) {
         let repo = |name: String| {
             let root = self.roots.get(&name)?.clone();
             Some(Repo { name, root, added_at: String::new() })
@@ -217,7 +216,7 @@ impl Performer {
                 if !busy.lock().is_ok_and(|mut busy| busy.insert(repo.name.clone())) {
                     continue;
                 }
-                events.extend(look_at_repo(&store, &folders, &known, &repo));
+                events.extend(look_at_repo(&store, &folders, &known, &repo, occasion));
                 if let Ok(mut busy) = busy.lock() {
                     busy.remove(&repo.name);
                 }
@@ -427,146 +426,6 @@ fn write_file(id: &ServerId, spot: &Spot, record: &PortFile) -> Vec<Event> {
             // Not looked at: what is not there would be written again at once, for ever.
             tracing::warn!("{id}: its port file could not be written: {error}");
             vec![Event::FileRefused { id: id.clone(), why: error.to_string() }]
-        }
-    }
-}
-
-/// Judges a port file, removes it if it is proven stale, and tells what is there then.
-fn look_at_file(id: &ServerId, spot: &Spot) -> Vec<Event> {
-    let mut events = Vec::new();
-    match spot.reap() {
-        Ok(Some(proof)) => events.push(Event::Reaped { id: id.clone(), why: proof.to_string() }),
-        Ok(None) => {}
-        Err(error) => tracing::warn!("{id}: `{}` could not be reaped: {error}", spot.path().display()),
-    }
-    let found = spot.inspect().map(Found::from);
-    events.push(Event::FileFound { id: id.clone(), found });
-    events
-}
-
-/// What a repo's settings said, and of which versions of its files and the approvals that was.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Known {
-    versions: [Option<Stamp>; 3],
-    servers: Vec<(String, bool)>,
-}
-
-fn look_at_repo(
-    store: &Store,
-    folders: &Mutex<FolderWatch>,
-    known: &Mutex<HashMap<String, Known>>,
-    repo: &Repo,
-) -> Vec<Event> {
-    let mut events = Vec::new();
-    let files = [repo.root.join(MANIFEST_NAME), repo.root.join("package.json"), store.places().trust()];
-    let versions = files.map(|path| stamp_of(&path));
-    let last = known.lock().ok().and_then(|known| known.get(&repo.name).cloned());
-    let is_there = repo.root.is_dir();
-    // Settings are read again when they changed; a start reads them in any case.
-    let servers = if let Some(last) = last.filter(|last| last.versions == versions && is_there) {
-        last.servers
-    } else {
-        let (plans, problem) = match plans_of(repo, &store.trust().value, store.places()) {
-            Ok(plans) => (plans, None),
-            Err(problem) => (Vec::new(), Some(problem)),
-        };
-        let servers: Vec<(String, bool)> =
-            plans.iter().map(|plan| (plan.settings.name.clone(), plan.settings.default)).collect();
-        if let Ok(mut known) = known.lock() {
-            known.remove(&repo.name);
-            if problem.is_none() {
-                known.insert(repo.name.clone(), Known { versions, servers: servers.clone() });
-            }
-        }
-        events.push(Event::Configured { repo: repo.name.clone(), root: repo.root.clone(), plans, problem });
-        servers
-    };
-    // Watched first, read after: a change in between is seen by one or the other.
-    if let Ok(mut folders) = folders.lock() {
-        folders.attach(&repo.name, &repo.root, servers.iter().map(|(name, default)| (name.as_str(), *default)));
-    }
-    for (name, is_default) in servers {
-        let spot = Spot::of_server(&repo.root, &name, is_default);
-        events.extend(look_at_file(&ServerId::new(&repo.name, name), &spot));
-    }
-    events
-}
-
-fn events_of_record(id: &ServerId, place: &ServerPlace, children: &Mutex<HashMap<u32, Child>>) -> Vec<Event> {
-    let id = id.clone();
-    match run_record(place) {
-        None => Vec::new(),
-        Some(LastRun::Alive(adoption)) => {
-            let generation = adoption.generation;
-            let leader_exit = adoption.leader_exit.clone();
-            let mut events = vec![Event::Adopted { id: id.clone(), adoption }];
-            events.extend(leader_exit.map(|exit| Event::LeaderEnded { id, generation, exit }));
-            events
-        }
-        Some(LastRun::Ended { generation, exit, lost_shim, .. }) => {
-            if let Some(shim) = lost_shim {
-                sweep(&id, generation, &shim);
-            }
-            collect(place, children);
-            let cause = if exit.is_success() { None } else { port_conflict(place) };
-            vec![Event::TreeEnded { id, generation, exit, cause }]
-        }
-    }
-}
-
-/// Whether the last words of this life say that a port was taken, and who has it now. The port that was handed down is
-/// left out: the next start is given another one.
-fn port_conflict(place: &ServerPlace) -> Option<String> {
-    const SIGNS: [&str; 4] = ["eaddrinuse", "address already in use", "already in use", "address in use"];
-    let text = output_of_run(place);
-    let asked = last_port(place);
-    let telling = text.lines().rev().take(50).filter(|line| {
-        let lower = line.to_lowercase();
-        SIGNS.iter().any(|sign| lower.contains(sign))
-    });
-    let words: Vec<&str> = telling.flat_map(|line| line.split(|c: char| !c.is_ascii_digit())).collect();
-    let ports =
-        words.iter().filter_map(|word| word.parse::<u16>().ok()).filter(|port| *port > 0 && Some(*port) != asked);
-    let listening = sockets::listening().ok()?;
-    let socket = ports.into_iter().find_map(|port| listening.iter().find(|socket| socket.port == port))?;
-    let holder = sockets::holder_of(socket);
-    let holder =
-        holder.map_or_else(|| "another process".to_owned(), |(pid, command)| format!("`{command}` (pid {pid})"));
-    Some(format!("port {} is taken by {holder}", socket.port))
-}
-
-/// Waits for the shim that has said its last word, so that its lock is free, and collects it.
-fn collect(place: &ServerPlace, children: &Mutex<HashMap<u32, Child>>) {
-    let record = crate::os::files::read_small(&place.record(), 1 << 20).ok();
-    let record: Option<crate::api::Record> = record.and_then(|(bytes, _)| serde_json::from_slice(&bytes).ok());
-    let Some(shim) = record.map(|record| record.shim) else { return };
-    if let Ok(Some(process)) = Process::hold_instance(&shim) {
-        process.wait_end(std::time::Duration::from_secs(1));
-    }
-    let child = children.lock().ok().and_then(|mut children| children.remove(&shim.pid));
-    if let Some(mut child) = child {
-        let _ = child.wait();
-    }
-}
-
-/// A shim was killed: ends what its tree left behind, found by the session it led and the mark in their environment.
-fn sweep(id: &ServerId, generation: u64, shim: &Instance) {
-    let mark = format!("PIERHEAD_RUN={}", run_mark(id, generation));
-    for _ in 0..20 {
-        let left: Vec<Process> = tree::of_run(&mark, shim.pid)
-            .into_iter()
-            .filter_map(|pid| Process::hold(pid).ok().flatten())
-            .filter(|process| process.instance().start >= shim.start)
-            .collect();
-        if left.is_empty() {
-            return;
-        }
-        for process in &left {
-            tracing::warn!("{id}: its shim was killed; ending process {}", process.instance().pid);
-            let _ = process.send(Signal::Kill);
-        }
-        for process in &left {
-            process.wait_end(std::time::Duration::from_millis(200));
         }
     }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::core::Message;
+use super::message::Message;
 use crate::model::{Instance, ServerId};
 use crate::os::sockets::{self, Listening};
 use crate::paths::ServerPlace;

@@ -8,7 +8,7 @@ use notify::event::{EventKind, ModifyKind};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::core::{ByRepo, Message};
+use super::message::{ByRepo, Message};
 use crate::os::files::folder_mark;
 use crate::paths::server_folder;
 use crate::portfile::{FILE_NAME, FOLDER};

@@ -6,6 +6,8 @@ mod file;
 mod look;
 mod publish;
 #[cfg(feature = "cli")]
+mod record;
+#[cfg(feature = "cli")]
 mod repo;
 mod sight;
 #[cfg(feature = "cli")]
@@ -16,8 +18,10 @@ pub use file::{Claim, Sighting, Spot, Torn, WriteError};
 #[cfg(feature = "cli")]
 pub(crate) use look::without_colours;
 #[cfg(feature = "cli")]
-pub use look::{LastRun, look, look_at, output_of_run, run_record, sight_of};
+pub use look::{look, look_at, sight_of};
 pub use publish::{Publication, publish};
+#[cfg(feature = "cli")]
+pub use record::{LastRun, output_of_run, run_record};
 #[cfg(feature = "cli")]
 pub(crate) use repo::check_trust;
 #[cfg(feature = "cli")]

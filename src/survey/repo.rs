@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use super::look::{LastRun, read_record, run_record};
+use super::record::{LastRun, read_record, run_record};
 use crate::api::Record;
 use crate::model::ServerId;
 use crate::os::files::{FileError, Folder};

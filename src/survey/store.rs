@@ -15,7 +15,7 @@ use crate::settings::{Registry, Trust, UserSettings};
 pub struct Store {
     places: Places,
     registry: Arc<Memory<Registry>>,
-    trust: Arc<Memory<Trust>>,
+    trust: Arc<Memory<Arc<Trust>>>,
     settings: Arc<Memory<UserSettings>>,
 }
 
@@ -86,8 +86,8 @@ impl Store {
     }
 
     /// The approvals; as [`Self::registry`].
-    pub fn trust(&self) -> Read<Trust> {
-        recall(&self.trust, &self.places.trust(), Trust::parse)
+    pub fn trust(&self) -> Read<Arc<Trust>> {
+        recall(&self.trust, &self.places.trust(), |text| Trust::parse(text).map(Arc::new))
     }
 
     /// The user's settings; as [`Self::registry`].

@@ -1,0 +1,49 @@
+//! What the loop is told, by whoever.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use tokio::sync::{broadcast, oneshot};
+
+use crate::api::{Asked, DaemonStatus, Failure, Request, Verb};
+use crate::model::{ServerId, Status};
+use crate::supervisor::Event;
+
+/// What the loop is told.
+#[derive(Debug)]
+pub enum Message {
+    /// Something happened.
+    Event(Event),
+    /// Several things happened, in this order.
+    Events(Vec<Event>),
+    /// A client asks for something; the approvals have been checked.
+    Ask {
+        /// What.
+        verb: Verb,
+        /// Of whom, and how to wait.
+        request: Request,
+        /// Where the answer goes.
+        reply: oneshot::Sender<Result<Asked, Failure>>,
+    },
+    /// A client wants all servers.
+    List(oneshot::Sender<Vec<Status>>),
+    /// A client wants all servers and every change after.
+    Subscribe(oneshot::Sender<(Vec<Status>, broadcast::Receiver<Arc<str>>)>),
+    /// A client wants to know of the daemon.
+    Describe(oneshot::Sender<DaemonStatus>),
+    /// Registry, approvals or settings may have changed.
+    Reload(Option<oneshot::Sender<()>>),
+    /// Judge every port file now.
+    Reap(oneshot::Sender<()>),
+    /// Something changed in a repo's folder.
+    Dirty(String),
+    /// A shim says: look at this server again.
+    Hint(ServerId),
+    /// End; servers live on.
+    End,
+}
+
+/// Groups things by server; small enough to be rebuilt at need.
+pub(super) type ById<T> = HashMap<ServerId, T>;
+/// Groups things by repo.
+pub(super) type ByRepo<T> = BTreeMap<String, T>;

@@ -1,0 +1,88 @@
+//! What the shims of a server left in its folder.
+
+use std::io::{Read, Seek, SeekFrom};
+use std::path::Path;
+
+use crate::api::{Ended, Record};
+use crate::model::{Exit, Instance};
+use crate::os::files;
+use crate::os::process::{self, Process};
+use crate::paths::ServerPlace;
+use crate::supervisor::Adoption;
+
+/// What a server's folder tells of its last life.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LastRun {
+    /// Its shim lives.
+    Alive(Adoption),
+    /// It has ended; how, as far as is known.
+    Ended {
+        /// Which life.
+        generation: u64,
+        /// How its leader ended.
+        exit: Exit,
+        /// True when it was meant to.
+        down: bool,
+        /// Restarts up to then.
+        restarts: u32,
+        /// True when the record is of an earlier boot, whose end nobody saw.
+        earlier_boot: bool,
+        /// The shim, when it is gone without a word about its tree.
+        lost_shim: Option<Instance>,
+    },
+}
+
+const MAX_BYTES: u64 = 1 << 20;
+const MAX_OUTPUT: u64 = 32 << 20;
+
+/// Reads what the shims of a server left behind; `None` when it never ran.
+pub fn run_record(place: &ServerPlace) -> Option<LastRun> {
+    let record: Record = read_json(&place.record())?;
+    let ended: Option<Ended> = read_json(&place.exit()).filter(|ended: &Ended| ended.generation == record.generation);
+    let down = place.down_mark().exists();
+    let Record { generation, restarts, shim, asked_port, started_at, .. } = record;
+    let is_alive = matches!(Process::hold_instance(&shim), Ok(Some(_)));
+    let gone = ended.as_ref().is_some_and(|ended| ended.tree_gone);
+    let leader_exit = ended.map(|ended| ended.leader);
+    let leader = record.leader.filter(|_| leader_exit.is_none());
+    if is_alive && !gone {
+        return Some(LastRun::Alive(Adoption {
+            generation,
+            shim,
+            asked_port,
+            restarts,
+            down,
+            started_at,
+            leader,
+            leader_exit,
+        }));
+    }
+    let earlier_boot = shim.boot_id != process::boot_id();
+    let lost_shim = (!gone && !earlier_boot).then_some(shim);
+    Some(LastRun::Ended { generation, exit: leader_exit.unwrap_or_default(), down, restarts, earlier_boot, lost_shim })
+}
+
+/// What the last shim of a server wrote when it began.
+pub(super) fn read_record(place: &ServerPlace) -> Option<Record> {
+    read_json(&place.record())
+}
+
+fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Option<T> {
+    let (bytes, _) = files::read_small(path, MAX_BYTES).ok()?;
+    serde_json::from_slice(&bytes).ok()
+}
+
+/// What the server's present life has said so far, at most 32 MiB from the beginning of what is kept.
+pub fn output_of_run(place: &ServerPlace) -> String {
+    let start = read_json::<Record>(&place.record()).map_or(0, |record| record.log_start);
+    let read = || -> std::io::Result<Vec<u8>> {
+        let mut file = std::fs::File::open(place.log())?;
+        // A log that is shorter than it was has been rotated: all of it is of this life.
+        let from = if file.metadata()?.len() < start { 0 } else { start };
+        file.seek(SeekFrom::Start(from))?;
+        let mut bytes = Vec::new();
+        file.take(MAX_OUTPUT).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    String::from_utf8_lossy(&read().unwrap_or_default()).into_owned()
+}
