@@ -43,10 +43,11 @@ pub fn run(store: Store, ready: impl FnOnce()) -> Result<(), Failure> {
         );
     };
     let open_files = limits::raise_open_files();
+    // Threads outlive the pause between two rescans: ending and beginning again would wake more than they do.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(8)
-        .thread_keep_alive(std::time::Duration::from_secs(2))
+        .thread_keep_alive(std::time::Duration::from_secs(15))
         .build()?;
     runtime.block_on(async {
         // The lock is ours: whatever sockets are there are a dead daemon's.

@@ -48,7 +48,7 @@ pub(super) struct Performer {
 }
 
 /// How many repos one thread of a rescan looks at.
-const RESCAN_TOGETHER: usize = 50;
+const RESCAN_TOGETHER: usize = 200;
 
 impl Performer {
     pub(super) fn new(store: Store, post: UnboundedSender<Message>, open_files: Option<u64>) -> Self {

@@ -82,8 +82,8 @@ struct Watching {
     unowned: HashSet<u64>,
 }
 
-/// Between two looks at the sockets while every tree is calm.
-const CALM: Duration = Duration::from_secs(1);
+/// Between two looks at the sockets while every tree is calm: a port that moves is followed within 2 s.
+const CALM: Duration = Duration::from_millis(1_500);
 /// Between two walks of one tree for sockets that may be its own, but are not on its port.
 const WALK_PAUSE: Duration = Duration::from_millis(15);
 /// How long a new socket must stay before it counts: Vite and others try whether a port is free by listening on it for

@@ -90,7 +90,7 @@ pub enum Effect {
 pub enum Attention {
     /// For the moment it begins to listen: every millisecond at first.
     Close,
-    /// For a listener that goes away or moves: once a second.
+    /// For a listener that goes away or moves: twice in three seconds.
     Calm,
 }
 
