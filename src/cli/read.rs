@@ -55,13 +55,19 @@ pub(super) fn status(arguments: &StatusArguments) -> Result<(), Failure> {
         Some(Err(repo)) => (target::repo(&store, Some(repo))?, None),
         Some(Ok((repo, server))) => (target::repo(&store, Some(repo))?, Some(server)),
     };
-    target::manifest(&repo)?;
+    let settings = target::manifest(&repo);
     let mut servers = servers(&store)?;
     // Registered since the daemon last looked.
     if !servers.iter().any(|status| status.repo == repo.name) {
         servers = look_at(&store, std::slice::from_ref(&repo)).0;
     }
     servers.retain(|status| status.repo == repo.name && server.is_none_or(|name| status.server == name));
+    match settings {
+        Ok(_) => {}
+        Err(failure) if servers.is_empty() => return Err(failure),
+        // What runs is shown, whatever became of its settings.
+        Err(failure) => output::say(&format!("warning: {failure}")),
+    }
     if servers.is_empty() {
         return Err(Failure::not_registered(arguments.target.as_deref().unwrap_or(&repo.name)));
     }
