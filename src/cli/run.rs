@@ -107,14 +107,9 @@ impl Stage {
     }
 
     fn record(&self, socket: &Socket) -> PortFile {
-        let host = connect_host(socket.address).unwrap_or(socket.address);
-        let mut record = PortFile::new(socket.owner.pid, socket.port, host.to_string());
-        record.started_at = Some(Timestamp::now().to_string());
-        record.name = Some(self.name.clone());
-        record.url = Some(loopback_url(host, socket.port, "/"));
-        record.instance = Some(socket.owner.mark());
-        record.writer = Some(WRITER.to_owned());
-        record
+        let bound = (socket.address, socket.port).into();
+        let record = PortFile::of_server(&socket.owner, bound, "/", Timestamp::now(), WRITER);
+        PortFile { name: Some(self.name.clone()), ..record }
     }
 }
 

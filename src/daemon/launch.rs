@@ -15,7 +15,7 @@ use crate::os::{limits, ports, session, sockets};
 use crate::paths::{ServerPlace, port_file_of, server_folder};
 use crate::settings::{CommandLine, Placeholders, ServerSettings, UserSettings, fill};
 use crate::supervisor::{Refused, Spawn};
-use crate::survey::{Files, Store, check_trust, manifest_of};
+use crate::survey::{Files, Store, check_trust, manifest_of, read_record};
 
 /// What a launch needs beside the server's name.
 #[derive(Debug, Clone)]
@@ -237,9 +237,7 @@ fn spawn(order: &Order) -> Result<(Spawn, Child), Refused> {
 }
 
 fn recorded_shim(order: &Order) -> Option<crate::model::Instance> {
-    let place = ServerPlace(order.place.clone());
-    let (bytes, _) = crate::os::files::read_small(&place.record(), 1 << 20).ok()?;
-    let record: crate::api::Record = serde_json::from_slice(&bytes).ok()?;
+    let record = read_record(&ServerPlace(order.place.clone()))?;
     (record.generation == order.generation).then_some(record.shim)
 }
 

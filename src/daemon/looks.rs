@@ -13,7 +13,7 @@ use crate::os::{sockets, tree};
 use crate::paths::ServerPlace;
 use crate::settings::{MANIFEST_NAME, Repo};
 use crate::supervisor::{Event, Found};
-use crate::survey::{LastRun, Spot, Store, output_of_run, plans_of, run_record};
+use crate::survey::{LastRun, Spot, Store, output_of_run, plans_of, read_record, run_record};
 
 /// Judges a port file, removes it if it is proven stale, and tells what is there then.
 pub(super) fn look_at_file(id: &ServerId, spot: &Spot) -> Vec<Event> {
@@ -162,9 +162,7 @@ fn port_conflict(place: &ServerPlace) -> Option<String> {
 
 /// Waits for the shim that has said its last word, so that its lock is free, and collects it.
 fn collect(place: &ServerPlace, children: &Mutex<HashMap<u32, Child>>) {
-    let record = crate::os::files::read_small(&place.record(), 1 << 20).ok();
-    let record: Option<crate::api::Record> = record.and_then(|(bytes, _)| serde_json::from_slice(&bytes).ok());
-    let Some(shim) = record.map(|record| record.shim) else { return };
+    let Some(shim) = read_record(place).map(|record| record.shim) else { return };
     if let Ok(Some(process)) = Process::hold_instance(&shim) {
         process.wait_end(std::time::Duration::from_secs(1));
     }

@@ -20,7 +20,7 @@ use crate::model::{Instance, ServerId, Signal, Timestamp};
 use crate::os::exit::ended;
 use crate::os::files::Folder;
 use crate::os::tree;
-use crate::portfile::{PortFile, WRITER, connect_host, loopback_url};
+use crate::portfile::{PortFile, WRITER};
 use crate::settings::{Repo, Trust};
 use crate::supervisor::{Effect, Event, Fleet, Found, Meant, Plan, Probe, Socket, Wish};
 use crate::survey::{LastRun, Spot, Store, WriteError, plans_of, run_record, running_plans_of};
@@ -407,16 +407,11 @@ fn spot_of(fleet: &Fleet, id: &ServerId) -> Spot {
 }
 
 fn record_of(fleet: &Fleet, id: &ServerId, socket: &Socket) -> PortFile {
-    let host = connect_host(socket.address).unwrap_or(socket.address);
     let open_path = fleet.plan(id).map_or("/", |(_, plan)| plan.settings.open_path.as_str());
     let since = fleet.status(id).and_then(|status| status.since).unwrap_or_else(Timestamp::now);
-    let mut record = PortFile::new(socket.owner.pid, socket.port, host.to_string());
-    record.started_at = Some(since.to_string());
-    record.name = Some(id.server.clone());
-    record.url = Some(loopback_url(host, socket.port, open_path));
-    record.instance = Some(socket.owner.mark());
-    record.writer = Some(WRITER.to_owned());
-    record
+    let bound = (socket.address, socket.port).into();
+    let record = PortFile::of_server(&socket.owner, bound, open_path, since, WRITER);
+    PortFile { name: Some(id.server.clone()), ..record }
 }
 
 fn write_file(id: &ServerId, spot: &Spot, record: &PortFile) -> Vec<Event> {

@@ -1,9 +1,12 @@
 //! The JSON record `{pid, port, host}` and what else it may carry.
 
+use std::net::SocketAddr;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::model::{Instance, InstanceMark};
+use super::{connect_host, loopback_url};
+use crate::model::{Instance, InstanceMark, Timestamp};
 
 /// The most bytes that are read: 64 KiB.
 pub const MAX_BYTES: u64 = 64 * 1024;
@@ -78,6 +81,18 @@ impl PortFile {
             instance: None,
             writer: None,
             extra: Map::new(),
+        }
+    }
+
+    /// The whole record of a server that listens: its owner's identity, an address that reaches it, the URL of `path`.
+    pub fn of_server(owner: &Instance, bound: SocketAddr, path: &str, since: Timestamp, writer: &str) -> Self {
+        let host = connect_host(bound.ip()).unwrap_or(bound.ip());
+        Self {
+            started_at: Some(since.to_string()),
+            url: Some(loopback_url(host, bound.port(), path)),
+            instance: Some(owner.mark()),
+            writer: Some(writer.to_owned()),
+            ..Self::new(owner.pid, bound.port(), host.to_string())
         }
     }
 

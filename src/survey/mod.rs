@@ -21,6 +21,8 @@ pub(crate) use look::without_colours;
 pub use look::{look, look_at, sight_of};
 pub use publish::{Publication, publish};
 #[cfg(feature = "cli")]
+pub(crate) use record::read_record;
+#[cfg(feature = "cli")]
 pub use record::{LastRun, output_of_run, run_record};
 #[cfg(feature = "cli")]
 pub(crate) use repo::check_trust;

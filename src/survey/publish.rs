@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::file::{Spot, WriteError};
 use crate::model::Timestamp;
 use crate::os::{files::FileError, interrupt, process};
-use crate::portfile::{LIBRARY_WRITER, PortFile, connect_host, loopback_url};
+use crate::portfile::{LIBRARY_WRITER, PortFile};
 
 /// A published port file. It is removed when this is dropped, and when the process gets INT, TERM, HUP or QUIT (which
 /// then ends it as it would have). After a SIGKILL it stays, and every reader sees that it is stale.
@@ -31,13 +31,8 @@ pub struct Publication {
 pub fn publish(spot: Spot, address: SocketAddr, version: Option<&str>) -> Result<Publication, WriteError> {
     let failed = |error: std::io::Error| WriteError::File { path: spot.path(), cause: FileError::Io(error) };
     let instance = process::own_instance().map_err(failed)?;
-    let host = connect_host(address.ip()).unwrap_or(address.ip());
-    let mut record = PortFile::new(instance.pid, address.port(), host.to_string());
-    record.started_at = Some(Timestamp::now().to_string());
-    record.version = version.map(str::to_owned);
-    record.url = Some(loopback_url(host, address.port(), "/"));
-    record.instance = Some(instance.mark());
-    record.writer = Some(LIBRARY_WRITER.to_owned());
+    let record = PortFile::of_server(&instance, address, "/", Timestamp::now(), LIBRARY_WRITER);
+    let record = PortFile { version: version.map(str::to_owned), ..record };
     let spot = Arc::new(spot);
     let for_signals = Arc::clone(&spot);
     let listener = interrupt::listen(move |signal| {

@@ -63,7 +63,7 @@ pub fn run_record(place: &ServerPlace) -> Option<LastRun> {
 }
 
 /// What the last shim of a server wrote when it began.
-pub(super) fn read_record(place: &ServerPlace) -> Option<Record> {
+pub(crate) fn read_record(place: &ServerPlace) -> Option<Record> {
     read_json(&place.record())
 }
 
