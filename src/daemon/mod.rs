@@ -10,6 +10,8 @@ mod openapi;
 mod perform;
 pub(crate) mod ports;
 mod probe;
+mod rounds;
+mod threads;
 mod waiters;
 mod watch;
 mod watcher;
@@ -46,7 +48,7 @@ pub fn run(store: Store, ready: impl FnOnce()) -> Result<(), Failure> {
     // Threads outlive the pause between two rescans: ending and beginning again would wake more than they do.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .max_blocking_threads(8)
+        .max_blocking_threads(threads::MOST_THREADS)
         .thread_keep_alive(std::time::Duration::from_secs(15))
         .build()?;
     runtime.block_on(async {
