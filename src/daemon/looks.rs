@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::io::ErrorKind;
 use std::process::Child;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -11,7 +12,7 @@ use super::launch::{last_port, run_mark};
 use super::message::Message;
 use super::ports::PortBook;
 use super::watcher::{FolderWatch, folders_of};
-use crate::model::{Instance, ServerId, Signal, Verdict};
+use crate::model::{Instance, ServerId, Signal, Timestamp, Verdict};
 use crate::os::files::{Stamp, stamp_of};
 use crate::os::process::{self, Process};
 use crate::os::sockets::Listening;
@@ -24,17 +25,39 @@ use crate::survey::{
     remembered_plans_of, run_record,
 };
 
+/// Between two looks at a file that is being written.
+const TORN_PAUSE: Duration = Duration::from_millis(50);
+
 /// Judges a port file, removes it if it is proven stale, and tells what is there then.
-pub(super) fn look_at_file(id: &ServerId, spot: &Spot) -> Vec<Event> {
+pub(super) fn look_at_file(id: &ServerId, spot: &Spot, post: &UnboundedSender<Message>) -> Vec<Event> {
     let mut events = Vec::new();
     match spot.reap() {
         Ok(Some(proof)) => events.push(Event::Reaped { id: id.clone(), why: proof.to_string() }),
         Ok(None) => {}
         Err(error) => tracing::warn!("{id}: `{}` could not be reaped: {error}", spot.path().display()),
     }
-    let found = spot.inspect().map(Found::from);
-    events.push(Event::FileFound { id: id.clone(), found });
+    let seen = match spot.inspect_once() {
+        Ok(seen) => seen,
+        Err(torn) if torn.is_settled(Timestamp::now()) => Some(torn.into()),
+        // A writer's half-way mark tells nothing; what was known still holds.
+        Err(_) => {
+            again(id, post);
+            return events;
+        }
+    };
+    events.push(Event::FileFound { id: id.clone(), found: seen.map(Found::from) });
     events
+}
+
+/// Looks at a server's repo again in a moment, by when a file that is being written may be whole.
+fn again(id: &ServerId, post: &UnboundedSender<Message>) {
+    let (repo, post) = (id.repo.clone(), post.clone());
+    if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+        runtime.spawn(async move {
+            tokio::time::sleep(TORN_PAUSE).await;
+            let _ = post.send(Message::Dirty(repo));
+        });
+    }
 }
 
 /// What a repo's settings said, and of which versions of its files and the approvals that was.
@@ -62,6 +85,7 @@ pub(super) enum Occasion {
 #[derive(Clone)]
 pub(super) struct Looker {
     store: Store,
+    post: UnboundedSender<Message>,
     pub(super) folders: Arc<Mutex<FolderWatch>>,
     pub(super) ports: Arc<Mutex<PortBook>>,
     /// Shims that are this process's children, for collecting them.
@@ -72,7 +96,14 @@ pub(super) struct Looker {
 impl Looker {
     pub(super) fn new(store: Store, post: &UnboundedSender<Message>) -> Self {
         let folders = Arc::new(Mutex::new(FolderWatch::start(post)));
-        Self { store, folders, ports: Arc::default(), children: Arc::default(), known: Arc::default() }
+        Self {
+            store,
+            post: post.clone(),
+            folders,
+            ports: Arc::default(),
+            children: Arc::default(),
+            known: Arc::default(),
+        }
     }
 
     /// Looks at a repo's settings and port files. Hangs when its file system does.
@@ -149,7 +180,7 @@ impl Looker {
             if occasion == Occasion::Rescan && at_rest.get(&name) == Some(&stamp) {
                 continue;
             }
-            let seen = look_at_file(&ServerId::new(&repo.name, &name), &spot);
+            let seen = look_at_file(&ServerId::new(&repo.name, &name), &spot, &self.post);
             if is_at_rest(&seen) {
                 at_rest.insert(name, stamp);
             } else {
@@ -271,7 +302,7 @@ fn is_at_rest(seen: &[Event]) -> bool {
 fn collect(place: &ServerPlace, children: &Mutex<HashMap<u32, Child>>) {
     let Some(shim) = read_record(place).map(|record| record.shim) else { return };
     if let Ok(Some(process)) = Process::hold_instance(&shim) {
-        process.wait_end(std::time::Duration::from_secs(1));
+        process.wait_end(Duration::from_secs(1));
     }
     let child = children.lock().ok().and_then(|mut children| children.remove(&shim.pid));
     if let Some(mut child) = child {
@@ -296,7 +327,7 @@ pub(super) fn sweep(id: &ServerId, generation: u64, shim: &Instance) {
             let _ = process.send(Signal::Kill);
         }
         for process in &left {
-            process.wait_end(std::time::Duration::from_millis(200));
+            process.wait_end(Duration::from_millis(200));
         }
     }
 }

@@ -246,20 +246,21 @@ impl Performer {
             Effect::Probe { id, generation, probe } => self.probe(id, generation, probe),
             Effect::WriteFile { id, socket } => {
                 let (spot, record) = (spot_of(fleet, &id), record_of(fleet, &id, &socket));
-                self.in_turn(&id.clone(), move || write_file(&id, &spot, &record));
+                let post = self.post.clone();
+                self.in_turn(&id.clone(), move || write_file(&id, &spot, &record, &post));
             }
             Effect::WithdrawFile { id } => {
-                let spot = spot_of(fleet, &id);
+                let (spot, post) = (spot_of(fleet, &id), self.post.clone());
                 self.in_turn(&id.clone(), move || {
                     if let Err(error) = spot.withdraw() {
                         tracing::warn!("{id}: `{}` could not be removed: {error}", spot.path().display());
                     }
-                    look_at_file(&id, &spot)
+                    look_at_file(&id, &spot, &post)
                 });
             }
             Effect::CheckFile { id } => {
-                let spot = spot_of(fleet, &id);
-                self.in_turn(&id.clone(), move || look_at_file(&id, &spot));
+                let (spot, post) = (spot_of(fleet, &id), self.post.clone());
+                self.in_turn(&id.clone(), move || look_at_file(&id, &spot, &post));
             }
             Effect::LookAtRepo { repo } => self.refresh(&repo),
             Effect::MarkDown { id } => {
@@ -354,9 +355,9 @@ fn record_of(fleet: &Fleet, id: &ServerId, socket: &Socket) -> PortFile {
     PortFile { name: Some(id.server.clone()), ..record }
 }
 
-fn write_file(id: &ServerId, spot: &Spot, record: &PortFile) -> Vec<Event> {
+fn write_file(id: &ServerId, spot: &Spot, record: &PortFile, post: &UnboundedSender<Message>) -> Vec<Event> {
     match spot.write(record) {
-        Ok(()) | Err(WriteError::Taken { .. }) => look_at_file(id, spot),
+        Ok(()) | Err(WriteError::Taken { .. }) => look_at_file(id, spot, post),
         Err(error) => {
             // Not looked at: what is not there would be written again at once, for ever.
             tracing::warn!("{id}: its port file could not be written: {error}");

@@ -4,9 +4,10 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-/// How long nothing may be answered before the next thing is asked beside it; when nothing is left to ask, how long is
-/// waited for the last answers.
-const PATIENCE: Duration = Duration::from_millis(200);
+/// How long nothing may be answered before the next thing is asked beside it.
+const PATIENCE: Duration = Duration::from_millis(100);
+/// When nothing is left to ask: how long the last answers may take. A file that is being written is waited for a second.
+const LAST_PATIENCE: Duration = Duration::from_secs(2);
 
 /// The answers of all `items`, in their order; `None` for one that hangs. Its thread is left behind.
 pub(crate) fn ask_each<I, T>(items: Vec<I>, ask: impl Fn(I) -> T + Send + Sync + 'static) -> Vec<Option<T>>
@@ -32,12 +33,13 @@ where
     spawn();
     let mut open = answers.len();
     while open > 0 {
-        match told.recv_timeout(PATIENCE) {
+        let is_asked = queue.lock().map_or(true, |queue| queue.len() == 0);
+        match told.recv_timeout(if is_asked { LAST_PATIENCE } else { PATIENCE }) {
             Ok((at, answer)) => {
                 answers[at] = Some(answer);
                 open -= 1;
             }
-            Err(RecvTimeoutError::Timeout) if queue.lock().is_ok_and(|queue| queue.len() > 0) => drop(spawn()),
+            Err(RecvTimeoutError::Timeout) if !is_asked => drop(spawn()),
             Err(_) => break,
         }
     }

@@ -475,7 +475,7 @@ impl Server {
         if self.file.is_some() {
             self.file_problem = None;
             self.stray = None;
-        } else if !is_running {
+        } else if matches!(self.phase, Phase::Stopped | Phase::Waiting { .. } | Phase::Failed) {
             // The file of a server of somebody else's went, its process did not: that is told until it ends.
             let is_theirs = |file: &Found| file.owner.is_some() && !file.is_ours && file.verdict == Verdict::Live;
             self.stray = before.filter(is_theirs).or(self.stray.take());
