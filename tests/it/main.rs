@@ -16,9 +16,7 @@ mod sandbox;
 
 mod contract;
 mod daemon;
-mod faults_files;
-mod faults_processes;
-mod faults_repos;
+mod faults;
 mod lifecycle;
 mod logs;
 mod open;

@@ -99,23 +99,6 @@ fn the_url_has_the_address_that_the_server_listens_on() {
 }
 
 #[test]
-fn a_squatter_on_another_address_of_the_port_is_not_mistaken_for_the_server() {
-    let pairs = [("127.0.0.1", "[::1]"), ("::1", "127.0.0.1"), ("0.0.0.0", "[::1]"), ("::1", "0.0.0.0")];
-    for (host, squat) in pairs {
-        let sandbox = Sandbox::new();
-        let repo = sandbox.repo("shop").server("web", &format!("--host {host}")).add();
-        let url = sandbox.run(["up", "shop"]).ok().line().to_owned();
-        let Ok(_squatter) = TcpListener::bind(format!("{squat}:{}", repo.port())) else {
-            println!("skipped: cannot listen on {squat} beside {host}");
-            continue;
-        };
-        assert_eq!(sandbox.run(["url", "shop"]).ok().line(), url);
-        assert_eq!(get_url(&url).body, format!("fixture {}\n", repo.pid()));
-        assert_eq!(sandbox.status("shop")["verdict"], "live");
-    }
-}
-
-#[test]
 fn the_topmost_owner_is_recorded_not_the_wrapper() {
     let sandbox = Sandbox::new();
     let repo = sandbox

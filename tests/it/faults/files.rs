@@ -1,14 +1,17 @@
 //! Port files that lie, and identities that cannot be trusted.
 
 use std::fs::{self, File};
+use std::net::TcpListener;
 use std::os::unix::fs::symlink;
 
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use rustix::process::Signal;
 use serde_json::json;
 
-use crate::http::get;
-use crate::limits::is_alive;
+use super::row;
+use crate::http::{get, get_url};
+use crate::limits::{Removal, is_alive};
+use crate::open::Browser;
 use crate::repo::Repo;
 use crate::sandbox::{Sandbox, fixture, kill};
 
@@ -23,6 +26,7 @@ fn judge(sandbox: &Sandbox, repo: &Repo, content: &str) -> (String, String, Stri
 
 #[test]
 fn no_number_in_a_file_makes_a_server_or_gets_a_signal() {
+    let _row = row!(4);
     let sandbox = Sandbox::new();
     let repo = sandbox.repo("shop").server("web", "").add();
     let own = std::process::id();
@@ -64,6 +68,7 @@ fn no_number_in_a_file_makes_a_server_or_gets_a_signal() {
 
 #[test]
 fn a_record_from_an_earlier_boot_is_stale() {
+    let _row = row!(5);
     let sandbox = Sandbox::new();
     let repo = sandbox.repo("shop").server("web", "").add();
     let server = sandbox.fixture("--port 0");
@@ -80,6 +85,7 @@ fn a_record_from_an_earlier_boot_is_stale() {
 
 #[test]
 fn another_life_under_the_same_number_is_stale() {
+    let _row = row!(3);
     let sandbox = Sandbox::new();
     let repo = sandbox.repo("shop").server("web", "").add();
     let server = sandbox.fixture("--port 0");
@@ -95,6 +101,7 @@ fn another_life_under_the_same_number_is_stale() {
 
 #[test]
 fn a_port_taken_by_another_process_names_it_and_is_not_opened() {
+    let _row = row!(7);
     let sandbox = Sandbox::new();
     let repo = sandbox.repo("shop").server("web", "").add();
     let idle = sandbox.fixture("--no-listen --print up");
@@ -112,6 +119,7 @@ fn a_port_taken_by_another_process_names_it_and_is_not_opened() {
 
 #[test]
 fn a_file_written_in_pieces_is_never_read_as_another_port() {
+    let _row = row!(12);
     let sandbox = Sandbox::new();
     let args = format!("--own-file --rewrite 10000 --rewrite-when {}", sandbox.arg("rewrite"));
     let repo = sandbox.repo("shop").server("web", &args).add();
@@ -135,6 +143,7 @@ fn a_file_written_in_pieces_is_never_read_as_another_port() {
 
 #[test]
 fn strange_files_get_a_reason_and_hang_nobody() {
+    let _row = row!(13);
     let sandbox = Sandbox::new();
     let repo = sandbox.repo("shop").server("web", "").add();
     fs::create_dir_all(repo.pm()).unwrap();
@@ -171,6 +180,7 @@ fn strange_files_get_a_reason_and_hang_nobody() {
 
 #[test]
 fn a_folder_of_port_files_that_is_a_link_is_neither_written_nor_removed_through() {
+    let _row = row!(14);
     let sandbox = Sandbox::new();
     let shop = sandbox.repo("shop").server("web", "").add();
     let blog = sandbox.repo("blog").server("web", "").add();
@@ -188,6 +198,7 @@ fn a_folder_of_port_files_that_is_a_link_is_neither_written_nor_removed_through(
 
 #[test]
 fn links_planted_beside_the_file_are_not_followed() {
+    let _row = row!(14);
     let sandbox = Sandbox::new();
     let repo = sandbox.repo("shop").server("web", "").add();
     let victim = sandbox.path("victim");
@@ -199,15 +210,6 @@ fn links_planted_beside_the_file_are_not_followed() {
     sandbox.run(["up", "shop"]);
     sandbox.run(["down", "shop"]);
     assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
-}
-
-/// Skips a test that needs what this machine does not give, aloud.
-fn is_skipped(why: Option<&str>) -> bool {
-    if let Some(why) = why {
-        println!("skipped: {why}");
-        eprintln!("skipped: {why}");
-    }
-    why.is_some()
 }
 
 /// Why no PID namespace can be had, if so.
@@ -231,7 +233,8 @@ fn no_namespace() -> Option<&'static str> {
 
 #[test]
 fn a_reused_number_is_never_shown_running_and_never_signalled() {
-    if is_skipped(no_namespace()) {
+    let mut row = row!(3);
+    if row.lacks(no_namespace()) {
         return;
     }
     let sandbox = Sandbox::new();
@@ -275,7 +278,8 @@ fn a_reused_number_is_never_shown_running_and_never_signalled() {
 
 #[test]
 fn a_record_from_another_pid_namespace_is_unsure() {
-    if is_skipped(no_namespace()) {
+    let mut row = row!(6);
+    if row.lacks(no_namespace()) {
         return;
     }
     let sandbox = Sandbox::new();
@@ -298,14 +302,15 @@ fn a_record_from_another_pid_namespace_is_unsure() {
 
 #[test]
 fn a_server_of_another_user_is_unsure() {
-    if is_skipped((!rustix::process::geteuid().is_root()).then_some("another user's server needs root to start")) {
+    let mut row = row!(10);
+    if row.lacks((!rustix::process::geteuid().is_root()).then_some("another user's server needs root to start")) {
         return;
     }
     let sandbox = Sandbox::of_user(12_345);
     let readable = std::process::Command::new("setpriv")
         .args(["--reuid", "12345", "--clear-groups", "test", "-x", env!("CARGO_BIN_EXE_pierhead")])
         .status();
-    if is_skipped((!readable.is_ok_and(|status| status.success())).then_some("the binary is in a folder of root's own"))
+    if row.lacks((!readable.is_ok_and(|status| status.success())).then_some("the binary is in a folder of root's own"))
     {
         return;
     }
@@ -327,6 +332,7 @@ fn a_server_of_another_user_is_unsure() {
 
 #[test]
 fn a_foreign_server_is_stopped_only_when_it_is_verified() {
+    let _row = row!(7);
     let sandbox = Sandbox::new();
     let repo = sandbox.repo("shop").server("web", "").add();
     let server = sandbox.fixture("--port 0");
@@ -338,4 +344,151 @@ fn a_foreign_server_is_stopped_only_when_it_is_verified() {
     assert!(is_alive(server.pid()) && is_alive(bystander.pid()), "an unverified process was signalled");
     kill(server.pid(), Signal::KILL);
     kill(bystander.pid(), Signal::KILL);
+}
+
+#[test]
+fn a_killed_server_is_restarted_and_its_file_tells_the_new_one() {
+    let _row = row!(1);
+    let sandbox = Sandbox::new();
+    let repo = sandbox.repo("shop").server("web", "").add();
+    let mut events = sandbox.events();
+    sandbox.run(["up", "shop"]).ok();
+    let pid = repo.pid();
+    let removal = Removal::of(&repo.port_file());
+    kill(pid, Signal::KILL);
+    removal.wait();
+    let status = events.wait_ready_again("shop/web", pid);
+    assert_eq!(status["restarts"], 1);
+    assert_eq!(status["exit"]["signal"], 9);
+    assert_eq!(status["pid"], repo.pid());
+    assert_eq!(get(repo.port()).status, 200);
+}
+
+#[test]
+fn a_killed_server_that_is_never_restarted_leaves_no_file() {
+    let _row = row!(1);
+    let sandbox = Sandbox::new();
+    let repo = sandbox.repo("shop").server("web", "").set("restart = \"never\"").add();
+    let mut events = sandbox.events();
+    sandbox.run(["up", "shop"]).ok();
+    events.wait_state("shop/web", "ready");
+    kill(repo.pid(), Signal::KILL);
+    let status = events.wait("shop/web", "ended", |s| s["state"] == "failed" || s["state"] == "stopped");
+    assert_eq!(status["exit"]["signal"], 9);
+    repo.wait_no_file();
+    sandbox.run(["port", "shop"]).code_is(3);
+}
+
+#[test]
+fn a_foreign_file_is_followed_as_it_comes_changes_and_goes() {
+    let _row = row!(1);
+    let sandbox = Sandbox::new();
+    let repo = sandbox.repo("shop").server("web", "").add();
+    let mut events = sandbox.events();
+    for _ in 0..3 {
+        let server = sandbox.fixture("--port 0");
+        let (pid, port) = (server.pid(), server.fixture_port());
+        repo.claim(&format!(r#"{{"pid":{pid},"port":{port},"host":"127.0.0.1"}}"#));
+        let status = events.wait("shop/web", "external", |s| s["state"] == "ready" && s["pid"] == pid);
+        assert_eq!(status["origin"], "external");
+        server.signal(Signal::KILL);
+        server.finish();
+        events.wait_state("shop/web", "stopped");
+        repo.wait_no_file();
+    }
+}
+
+#[test]
+fn many_servers_killed_at_once_all_come_back() {
+    let _row = row!(2);
+    let sandbox = Sandbox::new();
+    let names: Vec<String> = (0..10).map(|n| format!("repo{n}")).collect();
+    let repos: Vec<_> = names.iter().map(|name| sandbox.repo(name).server("web", "").add()).collect();
+    let mut events = sandbox.events();
+    sandbox.run(["up", "--all"]).ok();
+    let pids: Vec<u32> = repos.iter().map(crate::repo::Repo::pid).collect();
+    for pid in &pids {
+        kill(*pid, Signal::KILL);
+    }
+    for (name, pid) in names.iter().zip(&pids) {
+        events.wait_ready_again(&format!("{name}/web"), *pid);
+    }
+    assert_eq!(sandbox.fixtures().len(), names.len());
+}
+
+#[test]
+fn a_wrapped_server_ends_as_a_whole() {
+    let _row = row!(8);
+    let sandbox = Sandbox::new();
+    let line = format!("\"true && '{}' --grandchild\"", crate::sandbox::fixture().display());
+    let repo = sandbox.repo("shop").server_with("web", &line).add();
+    sandbox.run(["up", "shop"]).ok();
+    assert_eq!(get(repo.port()).body, format!("fixture {}\n", repo.pid()));
+    sandbox.run(["down", "shop"]).ok();
+    assert_eq!(sandbox.fixtures(), Vec::<u32>::new());
+}
+
+#[test]
+fn workers_that_share_a_socket_end_together() {
+    let _row = row!(9);
+    for parent in ["", "--forget-parent"] {
+        let sandbox = Sandbox::new();
+        let repo =
+            sandbox.repo("shop").server("web", &format!("--workers 4 {parent}")).set("ready = \"log:listening\"").add();
+        sandbox.run(["up", "shop"]).ok();
+        assert_eq!(sandbox.fixtures().len(), 5);
+        assert_eq!(get(repo.port()).status, 200);
+        sandbox.run(["down", "shop"]).ok();
+        assert_eq!(sandbox.fixtures(), Vec::<u32>::new());
+        assert!(!repo.port_file().exists());
+    }
+}
+
+#[test]
+fn a_squatter_on_another_address_of_the_port_is_not_mistaken_for_the_server() {
+    let _row = row!(11);
+    let pairs = [("127.0.0.1", "[::1]"), ("::1", "127.0.0.1"), ("0.0.0.0", "[::1]"), ("::1", "0.0.0.0")];
+    for (host, squat) in pairs {
+        let sandbox = Sandbox::new();
+        let repo = sandbox.repo("shop").server("web", &format!("--host {host}")).add();
+        let url = sandbox.run(["up", "shop"]).ok().line().to_owned();
+        let Ok(_squatter) = TcpListener::bind(format!("{squat}:{}", repo.port())) else {
+            println!("skipped: cannot listen on {squat} beside {host}");
+            continue;
+        };
+        assert_eq!(sandbox.run(["url", "shop"]).ok().line(), url);
+        assert_eq!(get_url(&url).body, format!("fixture {}\n", repo.pid()));
+        assert_eq!(sandbox.status("shop")["verdict"], "live");
+    }
+}
+
+#[test]
+fn a_host_from_a_file_is_never_opened() {
+    let _row = row!(15);
+    let sandbox = Sandbox::new();
+    let browser = Browser::install(&sandbox);
+    let repo = sandbox.repo("shop").server("web", "").add();
+    let server = sandbox.fixture("--port 0");
+    let (pid, port) = (server.pid(), server.fixture_port());
+    for host in ["evil.test", "127.0.0.1:80@evil.test", "127.0.0.1/../@evil.test", "192.0.2.1", ""] {
+        repo.claim(&format!(r#"{{"pid":{pid},"port":{port},"host":"{host}","url":"http://evil.test/","name":"web"}}"#));
+        sandbox.run(["open", "shop"]).ok();
+        assert_eq!(browser.opened(), format!("http://127.0.0.1:{port}/"), "host {host:?}");
+        assert_eq!(sandbox.run(["url", "shop"]).ok().line(), format!("http://127.0.0.1:{port}/"));
+    }
+}
+
+#[test]
+fn a_port_that_cannot_be_one_is_never_opened() {
+    let _row = row!(15);
+    let sandbox = Sandbox::new();
+    let browser = Browser::install(&sandbox);
+    let repo = sandbox.repo("shop").server("web", "").set("restart = \"never\"").add();
+    let server = sandbox.fixture("--port 0");
+    for port in ["0", "70000", "\"3000;rm\"", "-1", "null"] {
+        repo.claim(&format!(r#"{{"pid":{},"port":{port},"host":"127.0.0.1"}}"#, server.pid()));
+        sandbox.run(["url", "shop"]).code_is(3);
+        assert_eq!(sandbox.status("shop")["url"], serde_json::Value::Null);
+    }
+    browser.opened_nothing();
 }

@@ -4,6 +4,7 @@ use std::fs;
 
 use rustix::process::Signal;
 
+use super::row;
 use crate::http::get;
 use crate::limits::wait_for_file;
 use crate::repo::git;
@@ -11,6 +12,7 @@ use crate::sandbox::{Sandbox, kill};
 
 #[test]
 fn a_deleted_folder_of_port_files_comes_back_and_is_watched_again() {
+    let _row = row!(16);
     let sandbox = Sandbox::new();
     let repo = sandbox.repo("shop").server("web", "").add();
     let mut events = sandbox.events();
@@ -30,6 +32,7 @@ fn a_deleted_folder_of_port_files_comes_back_and_is_watched_again() {
 
 #[test]
 fn git_clean_does_not_hide_a_running_server() {
+    let _row = row!(16);
     let sandbox = Sandbox::new();
     let repo = sandbox.repo("shop").server("web", "").git().add();
     git(&sandbox, &repo.root, &["add", "pierhead.toml"]);
@@ -46,6 +49,7 @@ fn git_clean_does_not_hide_a_running_server() {
 
 #[test]
 fn a_repo_that_is_deleted_under_its_server_is_flagged_and_can_be_stopped() {
+    let _row = row!(17);
     let sandbox = Sandbox::new();
     let repo = sandbox.repo("shop").server("web", "").add();
     let other = sandbox.repo("blog").server("web", "").add();
@@ -56,22 +60,4 @@ fn a_repo_that_is_deleted_under_its_server_is_flagged_and_can_be_stopped() {
     assert_eq!(get(other.port()).status, 200);
     sandbox.run(["down", "shop"]).ok();
     assert_eq!(sandbox.fixtures(), [other.pid()]);
-}
-
-#[test]
-fn a_foreign_file_is_followed_as_it_comes_changes_and_goes() {
-    let sandbox = Sandbox::new();
-    let repo = sandbox.repo("shop").server("web", "").add();
-    let mut events = sandbox.events();
-    for _ in 0..3 {
-        let server = sandbox.fixture("--port 0");
-        let (pid, port) = (server.pid(), server.fixture_port());
-        repo.claim(&format!(r#"{{"pid":{pid},"port":{port},"host":"127.0.0.1"}}"#));
-        let status = events.wait("shop/web", "external", |s| s["state"] == "ready" && s["pid"] == pid);
-        assert_eq!(status["origin"], "external");
-        server.signal(Signal::KILL);
-        server.finish();
-        events.wait_state("shop/web", "stopped");
-        repo.wait_no_file();
-    }
 }

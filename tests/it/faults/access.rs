@@ -1,0 +1,1 @@
+//! Commands that changed, hostile repos, strangers at the door.

@@ -1,0 +1,1 @@
+//! The daemon killed, starved, doubled and replaced.
