@@ -1,5 +1,6 @@
 //! Runs: selects the next event, lets the fleet decide, performs the effects, publishes the changes.
 
+mod connections;
 mod core;
 mod http;
 mod intake;
@@ -57,7 +58,7 @@ pub fn run(store: Store, ready: impl FnOnce()) -> Result<(), Failure> {
         let _signals = end_on_signal(&post)?;
         let core = core::Core::new(store.clone(), post.clone(), open_files);
         tokio::spawn(intake::hints(hints, post.clone()));
-        tokio::spawn(http::serve(server, post, store));
+        tokio::spawn(http::serve(server, http::Desk { post, store }));
         ready();
         core.run(inbox).await;
         Ok::<(), Failure>(())
