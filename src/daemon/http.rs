@@ -17,6 +17,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::{broadcast, oneshot};
 
 use super::connections::{self, Connections, Limits};
+use super::discovery::Discovery;
 use super::message::Message;
 use super::openapi;
 use crate::api::{Failure, Kind, Line, PROGRAM_VERSION, Request, Servers, VERSION_HEADER, Verb};
@@ -33,6 +34,8 @@ type Post = UnboundedSender<Message>;
 pub(super) struct Desk {
     pub(super) post: Post,
     pub(super) store: Store,
+    /// `None` when it is switched off.
+    pub(super) discovery: Option<Discovery>,
 }
 
 /// Generous, as it is one's own programs that ask; a limit all the same, so that one that has gone wrong leaves room.
@@ -106,8 +109,15 @@ async fn answer<T: serde::Serialize>(work: impl Future<Output = Result<T, Failur
     }
 }
 
-async fn daemon(State(Desk { post, .. }): State<Desk>) -> Response {
-    answer(tell(&post, Message::Describe)).await
+async fn daemon(State(Desk { post, discovery, .. }): State<Desk>) -> Response {
+    answer(async {
+        let mut status = tell(&post, Message::Describe).await?;
+        if let Some(discovery) = discovery {
+            status.warnings.extend(discovery.problems().await);
+        }
+        Ok(status)
+    })
+    .await
 }
 
 #[derive(Deserialize)]

@@ -16,6 +16,8 @@ mod sandbox;
 
 mod contract;
 mod daemon;
+mod discovery;
+mod faults_access;
 mod faults_files;
 mod faults_processes;
 mod faults_repos;
