@@ -22,6 +22,7 @@ pub(crate) struct Sandbox {
     env: RefCell<Vec<(String, String)>>,
     groups: RefCell<Vec<u32>>,
     user: Option<u32>,
+    first_port: u16,
     _ports: fs::File,
 }
 
@@ -50,7 +51,8 @@ impl Sandbox {
         let dir = tempfile::Builder::new().prefix("ph").tempdir_in("/tmp").expect("make a sandbox");
         let mark = format!("mark-{}", dir.path().file_name().and_then(|name| name.to_str()).unwrap_or("?"));
         let (first_port, ports) = reserve_ports();
-        let sandbox = Self { dir, mark, env: RefCell::default(), groups: RefCell::default(), user, _ports: ports };
+        let sandbox =
+            Self { dir, mark, env: RefCell::default(), groups: RefCell::default(), user, first_port, _ports: ports };
         for (folder, mode) in [("", 0o755), ("h", 0o755), ("c", 0o700), ("s", 0o700), ("r", 0o700), ("src", 0o755)] {
             let path = sandbox.path(folder);
             fs::create_dir_all(&path).expect("make a folder");
@@ -59,7 +61,11 @@ impl Sandbox {
         }
         fs::create_dir(sandbox.config("")).expect("make the settings folder");
         fs::set_permissions(sandbox.config(""), fs::Permissions::from_mode(0o700)).expect("set a folder's mode");
-        let settings = format!("first_port = {first_port}\nlast_port = {}\n", first_port + PORTS - 1);
+        let discovery_port = sandbox.discovery_port();
+        let settings = format!(
+            "first_port = {first_port}\nlast_port = {}\ndiscovery_port = {discovery_port}\n",
+            discovery_port - 1
+        );
         fs::write(sandbox.config("config.toml"), settings).expect("write the settings");
         sandbox.give(&sandbox.config(""));
         sandbox.give(&sandbox.config("config.toml"));
@@ -79,6 +85,11 @@ impl Sandbox {
     /// Where settings are.
     pub(crate) fn config(&self, file: &str) -> PathBuf {
         self.path("c/pierhead").join(file)
+    }
+
+    /// The TCP port of its daemon's discovery: the last of its own.
+    pub(crate) fn discovery_port(&self) -> u16 {
+        self.first_port + PORTS - 1
     }
 
     /// Writes a file inside, which is how tests tell a fixture to do something.
