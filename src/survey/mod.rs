@@ -4,11 +4,17 @@ mod discover;
 mod file;
 #[cfg(feature = "cli")]
 mod look;
+#[cfg(feature = "cli")]
+mod output;
+#[cfg(feature = "cli")]
+mod plain;
 mod publish;
 #[cfg(feature = "cli")]
 mod record;
 #[cfg(feature = "cli")]
 mod repo;
+#[cfg(feature = "cli")]
+pub(crate) mod segments;
 mod sight;
 #[cfg(feature = "cli")]
 mod store;
@@ -16,14 +22,18 @@ mod store;
 pub use discover::{discover, top_of};
 pub use file::{Claim, Sighting, Spot, Torn, WriteError};
 #[cfg(feature = "cli")]
-pub(crate) use look::without_colours;
-#[cfg(feature = "cli")]
 pub use look::{look, look_at, sight_of};
+#[cfg(feature = "cli")]
+pub(crate) use output::{Next, Output, Reader};
+#[cfg(feature = "cli")]
+pub use output::{last_lines, output_of_run};
+#[cfg(feature = "cli")]
+pub(crate) use plain::{Lines, Plain};
 pub use publish::{Publication, publish};
 #[cfg(feature = "cli")]
 pub(crate) use record::read_record;
 #[cfg(feature = "cli")]
-pub use record::{LastRun, output_of_run, run_record};
+pub use record::{LastRun, run_record};
 #[cfg(feature = "cli")]
 pub(crate) use repo::check_trust;
 #[cfg(feature = "cli")]
