@@ -123,3 +123,71 @@ impl Scan {
         Ok(is_found || may_be_prompt && self.regex.is_match(&self.lines.unfinished()))
     }
 }
+
+#[cfg(test)]
+// Nobody reads these files while they are written.
+#[allow(clippy::disallowed_methods)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    fn scan(pattern: &str) -> (tempfile::TempDir, ServerPlace, Scan) {
+        let dir = tempfile::tempdir().unwrap();
+        let place = ServerPlace(dir.path().to_owned());
+        fs::write(place.log(), "an earlier life was ready\n").unwrap();
+        let begun = Scan::begin(pattern, &place, (2, 26)).unwrap();
+        (dir, place, begun)
+    }
+
+    fn say(place: &ServerPlace, text: &str) {
+        let mut log = fs::File::options().append(true).open(place.log()).unwrap();
+        io::Write::write_all(&mut log, text.as_bytes()).unwrap();
+    }
+
+    #[test]
+    fn a_line_counts_however_it_comes_and_only_in_this_life() {
+        for (pieces, is_found) in [
+            (&["compiling\n", "it is ready\n"][..], true),
+            (&["it is re", "ady\n"], true),
+            (&["it is \u{1b}[3", "2mready\u{1b}[0m\n"], true),
+            // A prompt.
+            (&["ready> "], true),
+            (&["read", "\ny\n"], false),
+            (&[], false),
+        ] {
+            let (_dir, place, mut scan) = scan("ready");
+            let mut found = scan.finds().unwrap();
+            assert!(!found, "what an earlier life said counts");
+            for piece in pieces {
+                say(&place, piece);
+                found |= scan.finds().unwrap();
+            }
+            assert_eq!(found, is_found, "{pieces:?}");
+        }
+    }
+
+    #[test]
+    fn a_line_that_is_cut_by_a_rotation_counts() {
+        let (_dir, place, mut scan) = scan("^it is ready$");
+        say(&place, "it is ");
+        assert!(!scan.finds().unwrap());
+        fs::rename(place.log(), place.closed_log(0)).unwrap();
+        fs::write(place.log(), "ready\nand much else\n").unwrap();
+        assert!(scan.finds().unwrap());
+    }
+
+    #[test]
+    fn what_was_read_once_is_not_read_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = ServerPlace(dir.path().to_owned());
+        fs::write(place.log(), "compiling\n").unwrap();
+        in_log("ready", &place).unwrap_err();
+        let position = |place: &ServerPlace| scans().get(&place.0).map(|scan| scan.output.position());
+        assert_eq!(position(&place), Some(10));
+        in_log("ready", &place).unwrap_err();
+        assert_eq!(position(&place), Some(10));
+        // Another pattern has not seen it.
+        in_log("compiling", &place).unwrap();
+        assert_eq!(position(&place), None, "nothing is kept of a search that is over");
+    }
+}

@@ -193,6 +193,25 @@ fn escape_sequences_stay_on_a_terminal_and_go_in_a_pipe() {
 }
 
 #[test]
+fn what_a_dead_server_said_last_controls_no_terminal() {
+    let sandbox = Sandbox::new();
+    let args = format!("--print-file {} --exit-when {}", sandbox.arg("first"), sandbox.arg("over"));
+    sandbox.repo("shop").server("web", &args).set("ready = \"log:never\"\nrestart = \"never\"").add();
+    let follow = sandbox.start(&mut sandbox.command(["logs", "shop", "-f"]));
+    let up = sandbox.start(&mut sandbox.command(["up", "shop"]));
+    let text = format!("\x1b[31mfatal:\x1b[0m \u{9b}2J\x07{}\n\x1b]0;title", "x".repeat(5_000));
+    appear(&sandbox, "first", text.as_bytes());
+    follow.wait_line("fatal:");
+    sandbox.touch("over");
+    let said = up.finish().code_is(1).stderr;
+    assert!(said.contains("| fatal: 2Jxxx"), "{said}");
+    assert!(said.lines().all(|line| line.chars().count() < 320), "{said}");
+    assert!(!said.chars().any(|c| c.is_control() && c != '\n'), "{}", said.escape_debug());
+    follow.signal(Signal::INT);
+    follow.finish();
+}
+
+#[test]
 fn a_line_of_a_hundred_megabytes_harms_nobody() {
     const LENGTH: usize = 100_000_000;
     let sandbox = Sandbox::new();
