@@ -1,6 +1,5 @@
 //! What the shims of a server left in its folder.
 
-use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
 use crate::api::{Ended, Record};
@@ -37,7 +36,6 @@ pub struct EndedRun {
 }
 
 const MAX_BYTES: u64 = 1 << 20;
-const MAX_OUTPUT: u64 = 32 << 20;
 
 /// Reads what the shims of a server left behind; `None` when it never ran.
 pub fn run_record(place: &ServerPlace) -> Option<LastRun> {
@@ -75,19 +73,4 @@ pub(crate) fn read_record(place: &ServerPlace) -> Option<Record> {
 fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Option<T> {
     let (bytes, _) = files::read_small(path, MAX_BYTES).ok()?;
     serde_json::from_slice(&bytes).ok()
-}
-
-/// What the server's present life has said so far, at most 32 MiB from the beginning of what is kept.
-pub fn output_of_run(place: &ServerPlace) -> String {
-    let start = read_json::<Record>(&place.record()).map_or(0, |record| record.log_start);
-    let read = || -> std::io::Result<Vec<u8>> {
-        let mut file = std::fs::File::open(place.log())?;
-        // A log that is shorter than it was has been rotated: all of it is of this life.
-        let from = if file.metadata()?.len() < start { 0 } else { start };
-        file.seek(SeekFrom::Start(from))?;
-        let mut bytes = Vec::new();
-        file.take(MAX_OUTPUT).read_to_end(&mut bytes)?;
-        Ok(bytes)
-    };
-    String::from_utf8_lossy(&read().unwrap_or_default()).into_owned()
 }
