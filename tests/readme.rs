@@ -140,6 +140,30 @@ fn the_api_is_reached_by_curl_as_shown() {
 }
 
 #[test]
+fn discovery_is_reached_by_curl_and_answers_as_shown() {
+    if Command::new("curl").arg("--version").output().is_err() {
+        return eprintln!("skipped: there is no curl");
+    }
+    let sandbox = Sandbox::new();
+    let repo = sandbox.repo("shop").server("web", "").add();
+    sandbox.run(["up", "shop"]).ok();
+    let text = block("discovery");
+    assert_eq!(text.matches(":3913/").count(), 3, "the port that is shown is the default one");
+    let own = text.replace(":3913/", &format!(":{}/", sandbox.discovery_port()));
+    let mut shell = program(&sandbox, &repo, "sh");
+    shell.args(["-e", "-c", &own]);
+    let output = sandbox.finish(&mut shell).ok();
+    let answers: Vec<Value> =
+        serde_json::Deserializer::from_str(&output.stdout).into_iter().collect::<Result<_, _>>().unwrap();
+    let shown: Value = serde_json::from_str(&block("whereabouts")).unwrap();
+    let keys = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    for answer in [&answers[0], &answers[1], &answers[2]["servers"][0]] {
+        assert_eq!(keys(answer), keys(&shown));
+        assert_eq!((&answer["port"], &answer["state"]), (&repo.port().into(), &shown["state"]));
+    }
+}
+
+#[test]
 fn every_command_that_is_named_exists() {
     let sandbox = Sandbox::new();
     let text = readme();

@@ -101,6 +101,9 @@ pub(super) struct Add {
 pub(super) struct Remove {
     /// The repo's name; the one of the current directory when not given
     pub(super) repo: Option<String>,
+    /// All repos whose folder is not there any more
+    #[arg(long, conflicts_with = "repo")]
+    pub(super) missing: bool,
 }
 
 #[derive(Debug, Args)]

@@ -10,7 +10,7 @@ use crate::api::{Failure, Kind, PROGRAM_VERSION};
 use crate::client::{Client, block_on};
 use crate::model::{State, Status, Verdict};
 use crate::settings::Repo;
-use crate::survey::{Files, Spot, Store, check_trust, look_at, manifest_of, places};
+use crate::survey::{Files, Spot, Store, ask_each, check_trust, look_at, manifest_of, places};
 
 /// One thing that was looked at.
 #[derive(Debug, Serialize)]
@@ -39,8 +39,15 @@ pub(super) fn doctor(json: Json) -> Result<ExitCode, Failure> {
     let store = Store::new(places());
     let mut findings = about_daemon(&store);
     findings.extend(about_files(&store));
-    for repo in store.registry().value.repos {
-        findings.extend(about_repo(&store, &repo));
+    let repos = store.registry().value.repos;
+    let asked = store.clone();
+    let answers = ask_each(repos.clone(), move |repo| about_repo(&asked, &repo));
+    for (repo, answer) in repos.into_iter().zip(answers) {
+        let hangs = || {
+            let what = format!("`{}` does not answer", repo.root.display());
+            vec![Finding::bad(repo.name, what, "see whether its file system is there, and its server reachable")]
+        };
+        findings.extend(answer.unwrap_or_else(hangs));
     }
     let is_well = findings.iter().all(|finding| finding.ok);
     if json.json {
@@ -118,7 +125,8 @@ fn about_repo(store: &Store, repo: &Repo) -> Vec<Finding> {
     let about = repo.name.clone();
     if !repo.root.is_dir() {
         let what = format!("`{}` is missing", repo.root.display());
-        return vec![Finding::bad(about, what, format!("`pierhead remove {}` forgets it", repo.name))];
+        let hint = format!("`pierhead remove {}` forgets it; moved? then `pierhead add` its new path", repo.name);
+        return vec![Finding::bad(about, what, hint)];
     }
     let manifest = match manifest_of(&repo.root) {
         Ok(manifest) => manifest,

@@ -9,7 +9,8 @@ use crate::api::{Failure, Kind, Line, Servers, Verb};
 use crate::client::{Client, block_on};
 use crate::model::{Stale, State, Status, Timestamp, Verdict};
 use crate::portfile::{connect_host, loopback_url};
-use crate::survey::{Sighting, Spot, Store, look, look_at, manifest_of, places, top_of};
+use crate::settings::Repo;
+use crate::survey::{Sighting, Spot, Store, ask_each, look, look_at, manifest_of, places, top_of};
 use crate::view;
 
 /// Every server: from the daemon, else as it can be seen without one.
@@ -241,16 +242,27 @@ fn text_of(line: &Line) -> String {
     }
 }
 
+/// Removes what is proven stale in one repo; gives whose it was, and the proof.
+fn reap_in(repo: &Repo) -> Result<Vec<(Target, Stale)>, Failure> {
+    let Ok(manifest) = manifest_of(&repo.root) else { return Ok(Vec::new()) };
+    let mut removed = Vec::new();
+    for server in manifest.servers {
+        let target = Target { repo: repo.clone(), server };
+        if let Some(proof) = target.spot().reap()? {
+            removed.push((target, proof));
+        }
+    }
+    Ok(removed)
+}
+
 pub(super) fn reap(json: Json) -> Result<(), Failure> {
     let store = Store::new(places());
+    let repos = store.registry().value.repos;
     let mut removed = Vec::new();
-    for repo in store.registry().value.repos {
-        let Ok(manifest) = manifest_of(&repo.root) else { continue };
-        for server in manifest.servers {
-            let target = Target { repo: repo.clone(), server };
-            if let Some(proof) = target.spot().reap()? {
-                removed.push((target, proof));
-            }
+    for (repo, answer) in repos.iter().zip(ask_each(repos.clone(), |repo| reap_in(&repo))) {
+        match answer {
+            Some(reaped) => removed.extend(reaped?),
+            None => output::say(&format!("warning: {}: `{}` does not answer", repo.name, repo.root.display())),
         }
     }
     let client = Client::new(store.places());

@@ -1,5 +1,6 @@
 //! `add`, `remove`, `trust` and `init`.
 
+use std::io::ErrorKind;
 use std::path::Path;
 
 use serde_json::json;
@@ -11,7 +12,7 @@ use crate::client::block_on;
 use crate::model::{Timestamp, is_valid_name};
 use crate::os::files::{Durability, Folder};
 use crate::settings::{MANIFEST_NAME, Manifest, Repo};
-use crate::survey::{Files, LastRun, Store, StoreError, approval_in, places, run_record};
+use crate::survey::{Files, LastRun, Store, StoreError, approval_in, ask_each, places, run_record};
 
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
@@ -111,13 +112,40 @@ pub(super) fn trust(trust: &Trust) -> Result<(), Failure> {
 
 pub(super) fn remove(remove: &Remove) -> Result<(), Failure> {
     let store = Store::new(places());
-    let repo = target::repo(&store, remove.repo.as_deref())?;
-    stop_all_of(&store, &repo)?;
+    if !remove.missing {
+        let repo = target::repo(&store, remove.repo.as_deref())?;
+        forget(&store, &repo)?;
+        reload(&store)?;
+        output::say(&format!("removed `{}`; its files stay: {}", repo.name, repo.root.display()));
+        return Ok(());
+    }
+    let missing = missing_repos(&store);
+    for repo in &missing {
+        forget(&store, repo)?;
+        output::say(&format!("removed `{}`: `{}` is missing", repo.name, repo.root.display()));
+    }
+    if missing.is_empty() {
+        output::say("no repo is missing");
+        return Ok(());
+    }
+    reload(&store)
+}
+
+/// The repos whose folder is proven not to be there: one that does not answer, or may not be looked at, is kept.
+fn missing_repos(store: &Store) -> Vec<Repo> {
+    let is_gone = |repo: Repo| {
+        let gone = std::fs::metadata(&repo.root)
+            .is_err_and(|error| matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory));
+        gone.then_some(repo)
+    };
+    ask_each(store.registry().value.repos, is_gone).into_iter().flatten().flatten().collect()
+}
+
+/// Stops what runs of a repo, and forgets it and its approvals.
+fn forget(store: &Store, repo: &Repo) -> Result<(), Failure> {
+    stop_all_of(store, repo)?;
     store.change_registry(|registry| registry.remove(&repo.name))?;
-    store.change_trust(|trust| trust.forget(&repo.root))?;
-    reload(&store)?;
-    output::say(&format!("removed `{}`; its files stay: {}", repo.name, repo.root.display()));
-    Ok(())
+    Ok(store.change_trust(|trust| trust.forget(&repo.root))?)
 }
 
 /// Stops what Pierhead runs of a repo, whatever its settings say by now.

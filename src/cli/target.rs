@@ -6,7 +6,7 @@ use crate::api::{Failure, Kind};
 use crate::model::ServerId;
 use crate::paths::ServerPlace;
 use crate::settings::{Manifest, Repo, ServerSettings};
-use crate::survey::{Spot, Store, manifest_of, top_of};
+use crate::survey::{Spot, Store, ask_each, manifest_of, top_of};
 
 /// A server that was named, with its repo.
 #[derive(Debug, Clone)]
@@ -69,9 +69,12 @@ pub(super) fn server(store: &Store, text: Option<&str>) -> Result<Target, Failur
 
 /// A repo's settings, or what is wrong with them.
 pub(super) fn manifest(repo: &Repo) -> Result<Manifest, Failure> {
-    manifest_of(&repo.root).map_err(|problem| {
+    let answer = ask_each(vec![repo.root.clone()], |root| manifest_of(&root)).pop().flatten();
+    let hangs = || Err(format!("`{}` does not answer; is its file system there?", repo.root.display()));
+    answer.unwrap_or_else(hangs).map_err(|problem| {
         let failure = Failure::new(Kind::Failed, format!("the settings of `{}` cannot be used: {problem}", repo.name));
-        if repo.root.is_dir() { failure } else { failure.hint(format!("`pierhead remove {}` forgets it", repo.name)) }
+        let is_missing = problem.ends_with("is missing");
+        if is_missing { failure.hint(format!("`pierhead remove {}` forgets it", repo.name)) } else { failure }
     })
 }
 

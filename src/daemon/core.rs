@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{broadcast, mpsc, oneshot};
 
+use super::looks::Occasion;
 use super::message::Message;
 use super::perform::Performer;
 use super::waiters::{Waiter, Waiters};
@@ -39,9 +40,9 @@ impl Core {
     }
 
     pub(super) async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Message>) {
-        let first = self.performer.load();
-        self.happen_all(first);
-        self.performer.start_autostart(&self.fleet);
+        let running = self.performer.recall();
+        self.happen_all(running);
+        self.look_first(&mut inbox).await;
         let mut rescan = tokio::time::interval_at(tokio::time::Instant::now() + RESCAN_EVERY, RESCAN_EVERY);
         loop {
             let due = self.next_due();
@@ -52,9 +53,26 @@ impl Core {
                     Some(message) => self.take(message),
                 },
                 () = sleep_until(due) => self.happen(Event::Tick),
-                _ = rescan.tick() => self.performer.rescan(),
+                _ = rescan.tick() => self.performer.look_at_all(Occasion::Rescan, None),
             }
             self.waiters.settle(&self.fleet, self.now());
+        }
+    }
+
+    /// Looks at every repo before anybody is answered; but for those that hang, which come later.
+    async fn look_first(&mut self, inbox: &mut mpsc::UnboundedReceiver<Message>) {
+        let (reply, mut done) = oneshot::channel();
+        self.performer.look_at_all(Occasion::First, Some(reply));
+        let mut later = Vec::new();
+        while done.try_recv() == Err(oneshot::error::TryRecvError::Empty) {
+            match inbox.recv().await {
+                None => return,
+                Some(message) if message.is_of_client() => later.push(message),
+                Some(message) => self.take(message),
+            }
+        }
+        for message in later {
+            self.take(message);
         }
     }
 
@@ -62,6 +80,14 @@ impl Core {
         match message {
             Message::Event(event) => self.happen(event),
             Message::Events(events) => self.happen_all(events),
+            Message::Looked { repo, events } => {
+                self.happen_all(events);
+                let ids = self.performer.autostart_of(&repo, &self.fleet);
+                if !ids.is_empty() {
+                    self.happen(Event::Asked { ids, wish: Wish::Up });
+                }
+            }
+            Message::Reply(reply) => drop(reply.send(())),
             Message::Ask { verb, request, reply } => self.ask(verb, &request, reply),
             Message::List(reply) => drop(reply.send(self.fleet.statuses().cloned().collect())),
             Message::Subscribe(reply) => {
@@ -70,13 +96,10 @@ impl Core {
             }
             Message::Describe(reply) => drop(reply.send(self.describe())),
             Message::Reload(reply) => {
-                let events = self.performer.reload(&self.fleet);
+                let events = self.performer.reload(&self.fleet, reply);
                 self.happen_all(events);
-                if let Some(reply) = reply {
-                    let _ = reply.send(());
-                }
             }
-            Message::Reap(reply) => self.performer.reap(&self.fleet, reply),
+            Message::Reap(reply) => self.performer.look_at_all(Occasion::Change, Some(reply)),
             Message::Dirty(repo) => self.performer.refresh(&repo),
             Message::Hint(id) => self.performer.read_record(&id),
             Message::End => {}

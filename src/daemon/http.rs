@@ -16,11 +16,13 @@ use serde::Deserialize;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::{broadcast, oneshot};
 
+use super::connections::{self, Connections, Limits};
+use super::discovery::Discovery;
 use super::message::Message;
 use super::openapi;
 use crate::api::{Failure, Kind, Line, PROGRAM_VERSION, Request, Servers, VERSION_HEADER, Verb};
 use crate::model::Status;
-use crate::os::channel::{Server, Stream};
+use crate::os::channel::Server;
 use crate::settings::{Repo, ServerSettings, Trust};
 use crate::supervisor::{Event, Plan};
 use crate::survey::{Files, Store, check_trust, plans_of};
@@ -29,16 +31,36 @@ type Post = UnboundedSender<Message>;
 
 /// What every answer may need.
 #[derive(Clone)]
-struct Desk {
-    post: Post,
-    store: Store,
+pub(super) struct Desk {
+    pub(super) post: Post,
+    pub(super) store: Store,
+    /// `None` when it is switched off.
+    pub(super) discovery: Option<Discovery>,
 }
 
+/// Generous, as it is one's own programs that ask; a limit all the same, so that one that has gone wrong leaves room.
+const LIMITS: Limits = Limits {
+    connections: 256,
+    header_bytes: 64 << 10,
+    body_bytes: 1 << 20,
+    patience: Duration::from_secs(10),
+    keep_alive: true,
+};
+
 /// Serves until the daemon ends.
-pub(super) async fn serve(server: Server, post: Post, store: Store) {
-    let listener = Listener { server };
-    if let Err(error) = axum::serve(listener, router(Desk { post, store })).await {
-        tracing::error!("the API ended: {error}");
+pub(super) async fn serve(server: Server, desk: Desk) {
+    let connections = Connections::new(router(desk), LIMITS);
+    loop {
+        match server.accept().await {
+            Ok(stream) => connections.take(stream),
+            Err(error) => {
+                tracing::warn!("a connection was not taken: {error}");
+                // At the limit of open files this would spin: 226,640 errors a second were measured.
+                if error.kind() != std::io::ErrorKind::PermissionDenied {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            }
+        }
     }
 }
 
@@ -55,8 +77,8 @@ fn router(state: Desk) -> Router {
         .route("/v1/reload", post(reload))
         .route("/v1/reap", post(reap))
         .route("/v1/shutdown", post(shutdown))
-        .method_not_allowed_fallback(async || refuse(Failure::new(Kind::Usage, "this path takes another method")))
-        .fallback(async || refuse(Failure::new(Kind::Usage, "there is no such path")))
+        .method_not_allowed_fallback(async || refuse(&Failure::new(Kind::Usage, "this path takes another method")))
+        .fallback(async || refuse(&Failure::new(Kind::Usage, "there is no such path")))
         .layer(axum::middleware::map_response(async |mut response: Response| {
             response.headers_mut().insert(VERSION_HEADER, HeaderValue::from_static(PROGRAM_VERSION));
             response
@@ -64,37 +86,9 @@ fn router(state: Desk) -> Router {
         .with_state(state)
 }
 
-struct Listener {
-    server: Server,
-}
-
-impl axum::serve::Listener for Listener {
-    type Io = Stream;
-    type Addr = ();
-
-    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
-        loop {
-            match self.server.accept().await {
-                Ok(stream) => return (stream, ()),
-                Err(error) => {
-                    tracing::warn!("a connection was not taken: {error}");
-                    // At the limit of open files this would spin: 226,640 errors a second were measured.
-                    if error.kind() != std::io::ErrorKind::PermissionDenied {
-                        tokio::time::sleep(Duration::from_millis(50)).await;
-                    }
-                }
-            }
-        }
-    }
-
-    fn local_addr(&self) -> std::io::Result<Self::Addr> {
-        Ok(())
-    }
-}
-
-fn refuse(failure: Failure) -> Response {
+fn refuse(failure: &Failure) -> Response {
     let status = StatusCode::from_u16(failure.kind.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    (status, Json(failure)).into_response()
+    connections::refuse(status, failure)
 }
 
 fn ending() -> Failure {
@@ -102,7 +96,7 @@ fn ending() -> Failure {
 }
 
 /// Sends a message that carries the way back, and waits for the answer.
-async fn tell<T>(post: &Post, message: impl FnOnce(oneshot::Sender<T>) -> Message) -> Result<T, Failure> {
+pub(super) async fn tell<T>(post: &Post, message: impl FnOnce(oneshot::Sender<T>) -> Message) -> Result<T, Failure> {
     let (reply, answer) = oneshot::channel();
     post.send(message(reply)).map_err(|_| ending())?;
     answer.await.map_err(|_| ending())
@@ -111,12 +105,19 @@ async fn tell<T>(post: &Post, message: impl FnOnce(oneshot::Sender<T>) -> Messag
 async fn answer<T: serde::Serialize>(work: impl Future<Output = Result<T, Failure>>) -> Response {
     match work.await {
         Ok(value) => Json(value).into_response(),
-        Err(failure) => refuse(failure),
+        Err(failure) => refuse(&failure),
     }
 }
 
-async fn daemon(State(Desk { post, .. }): State<Desk>) -> Response {
-    answer(tell(&post, Message::Describe)).await
+async fn daemon(State(Desk { post, discovery, .. }): State<Desk>) -> Response {
+    answer(async {
+        let mut status = tell(&post, Message::Describe).await?;
+        if let Some(discovery) = discovery {
+            status.warnings.extend(discovery.problems().await);
+        }
+        Ok(status)
+    })
+    .await
 }
 
 #[derive(Deserialize)]
@@ -158,7 +159,7 @@ async fn shutdown(State(Desk { post, .. }): State<Desk>) -> Response {
 
 async fn ask(
     verb: Verb,
-    State(Desk { post, store }): State<Desk>,
+    State(Desk { post, store, .. }): State<Desk>,
     body: Result<Json<Request>, JsonRejection>,
 ) -> Response {
     answer(async {
@@ -244,7 +245,7 @@ async fn events(State(Desk { post, .. }): State<Desk>) -> Response {
     let subscribed = tell(&post, Message::Subscribe).await;
     let (snapshot, changes) = match subscribed {
         Ok(subscribed) => subscribed,
-        Err(failure) => return refuse(failure),
+        Err(failure) => return refuse(&failure),
     };
     let stream = Lines { post, changes, first: Some(snapshot) };
     let stream = futures(stream);

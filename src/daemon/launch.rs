@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 
+use super::looks::taken_by;
 use super::ports::PortBook;
 use crate::api::{BUSY, Order, STARTED};
 use crate::model::ServerId;
@@ -80,7 +81,7 @@ impl Launch {
 
     fn port(&self, server: &ServerSettings, user: &UserSettings, place: &ServerPlace) -> Result<u16, Refused> {
         if let Some(port) = server.port {
-            return if ports::is_free(port) { Ok(port) } else { Err(Refused::Final(taken(port))) };
+            return if ports::is_free(port) { Ok(port) } else { Err(Refused::Final(self.taken(port))) };
         }
         let last = last_port(place);
         let mut book = self.ports.lock().map_err(|error| Refused::Final(error.to_string()))?;
@@ -95,6 +96,12 @@ impl Launch {
             }
         }
         Ok(port)
+    }
+
+    fn taken(&self, port: u16) -> String {
+        let listening = sockets::listening().unwrap_or_default();
+        let socket = listening.iter().find(|socket| socket.port == port);
+        socket.map_or_else(|| format!("port {port} is taken"), |socket| taken_by(socket, &self.store))
     }
 
     /// The daemon's own environment without what belongs to a coding agent, then ours, then the repo's.
@@ -161,15 +168,6 @@ fn inside(root: &Path, relative: &Path) -> Result<PathBuf, Refused> {
     }
 }
 
-fn taken(port: u16) -> String {
-    let listening = sockets::listening().unwrap_or_default();
-    let socket = listening.iter().find(|socket| socket.port == port);
-    match socket.and_then(sockets::holder_of) {
-        Some((pid, command)) => format!("port {port} is taken by `{command}` (pid {pid})"),
-        None => format!("port {port} is taken by a process that cannot be seen"),
-    }
-}
-
 /// Lines of `NAME=value`; `export`, blank lines, `#` comments and a pair of quotes around a value are understood.
 fn parse_env_file(text: &str) -> Vec<(String, String)> {
     let entry = |line: &str| {
@@ -228,12 +226,17 @@ fn spawn(order: &Order) -> Result<(Spawn, Child), Refused> {
         _ => {
             let _ = child.wait();
             Err(match line.trim_end() {
-                BUSY => Refused::Passing("an earlier life of it has not ended yet".to_owned()),
+                BUSY => busy(),
                 "" => Refused::Passing("its shim ended without a word".to_owned()),
                 words => Refused::Final(words.trim_start_matches("failed: ").to_owned()),
             })
         }
     }
+}
+
+/// The refusal of a shim that found another one running the server.
+pub(super) fn busy() -> Refused {
+    Refused::Passing("an earlier life of it has not ended yet".to_owned())
 }
 
 fn recorded_shim(order: &Order) -> Option<crate::model::Instance> {

@@ -1,31 +1,63 @@
 //! Looks at a repo, a port file, a record, and tells what was seen. All of it may block.
 
 use std::collections::HashMap;
+use std::io::ErrorKind;
 use std::process::Child;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::sync::mpsc::UnboundedSender;
 
 use super::launch::{last_port, run_mark};
-use super::watcher::FolderWatch;
-use crate::model::{Instance, ServerId, Signal, Verdict};
+use super::message::Message;
+use super::ports::PortBook;
+use super::watcher::{FolderWatch, folders_of};
+use crate::model::{Instance, ServerId, Signal, Timestamp, Verdict};
 use crate::os::files::{Stamp, stamp_of};
-use crate::os::process::Process;
+use crate::os::process::{self, Process};
+use crate::os::sockets::Listening;
 use crate::os::{sockets, tree};
 use crate::paths::ServerPlace;
 use crate::settings::{MANIFEST_NAME, Repo};
-use crate::supervisor::{Event, Found};
-use crate::survey::{LastRun, Spot, Store, output_of_run, plans_of, read_record, run_record};
+use crate::supervisor::{End, Event, Found, Meant};
+use crate::survey::{
+    EndedRun, LAST_LINES, LastRun, Remembered, Spot, Store, last_lines, output_of_run, plans_of, read_record,
+    remembered_plans_of, run_record,
+};
+
+/// Between two looks at a file that is being written.
+const TORN_PAUSE: Duration = Duration::from_millis(50);
 
 /// Judges a port file, removes it if it is proven stale, and tells what is there then.
-pub(super) fn look_at_file(id: &ServerId, spot: &Spot) -> Vec<Event> {
+pub(super) fn look_at_file(id: &ServerId, spot: &Spot, post: &UnboundedSender<Message>) -> Vec<Event> {
     let mut events = Vec::new();
     match spot.reap() {
         Ok(Some(proof)) => events.push(Event::Reaped { id: id.clone(), why: proof.to_string() }),
         Ok(None) => {}
         Err(error) => tracing::warn!("{id}: `{}` could not be reaped: {error}", spot.path().display()),
     }
-    let found = spot.inspect().map(Found::from);
-    events.push(Event::FileFound { id: id.clone(), found });
+    let seen = match spot.inspect_once() {
+        Ok(seen) => seen,
+        Err(torn) if torn.is_settled(Timestamp::now()) => Some(torn.into()),
+        // A writer's half-way mark tells nothing; what was known still holds.
+        Err(_) => {
+            again(id, post);
+            return events;
+        }
+    };
+    events.push(Event::FileFound { id: id.clone(), found: seen.map(Found::from) });
     events
+}
+
+/// Looks at a server's repo again in a moment, by when a file that is being written may be whole.
+fn again(id: &ServerId, post: &UnboundedSender<Message>) {
+    let (repo, post) = (id.repo.clone(), post.clone());
+    if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+        runtime.spawn(async move {
+            tokio::time::sleep(TORN_PAUSE).await;
+            let _ = post.send(Message::Dirty(repo));
+        });
+    }
 }
 
 /// What a repo's settings said, and of which versions of its files and the approvals that was.
@@ -41,68 +73,221 @@ pub(super) struct Known {
 /// Why a repo is looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Occasion {
+    /// The daemon has just begun: what became of its servers meanwhile is told as well.
+    First,
     /// Something in it changed.
     Change,
     /// It is time again. What has not changed is not even opened: that would wake the watcher of its folder.
     Rescan,
 }
 
-pub(super) fn look_at_repo(
-    store: &Store,
-    folders: &Mutex<FolderWatch>,
-    known: &Mutex<HashMap<String, Known>>,
-    repo: &Repo,
-    occasion: Occasion,
-) -> Vec<Event> {
-    let mut events = Vec::new();
-    let files = [repo.root.join(MANIFEST_NAME), repo.root.join("package.json"), store.places().trust()];
-    let versions = files.map(|path| stamp_of(&path));
-    let last = known.lock().ok().and_then(|known| known.get(&repo.name).cloned());
-    let is_there = repo.root.is_dir();
-    // Settings are read again when they changed; a start reads them in any case.
-    let mut at_rest = HashMap::new();
-    let servers = if let Some(last) = last.filter(|last| last.versions == versions && is_there) {
-        at_rest = last.at_rest;
-        last.servers
-    } else {
-        let (plans, problem) = match plans_of(repo, &store.trust().value, store.places()) {
-            Ok(plans) => (plans, None),
-            Err(problem) => (Vec::new(), Some(problem)),
-        };
-        let servers: Vec<(String, bool)> =
-            plans.iter().map(|plan| (plan.settings.name.clone(), plan.settings.default)).collect();
-        if let Ok(mut known) = known.lock() {
+/// Whoever looks, and what is needed for it.
+#[derive(Clone)]
+pub(super) struct Looker {
+    store: Store,
+    post: UnboundedSender<Message>,
+    pub(super) folders: Arc<Mutex<FolderWatch>>,
+    pub(super) ports: Arc<Mutex<PortBook>>,
+    /// Shims that are this process's children, for collecting them.
+    pub(super) children: Arc<Mutex<HashMap<u32, Child>>>,
+    known: Arc<Mutex<HashMap<String, Known>>>,
+}
+
+impl Looker {
+    pub(super) fn new(store: Store, post: &UnboundedSender<Message>) -> Self {
+        let folders = Arc::new(Mutex::new(FolderWatch::start(post)));
+        Self {
+            store,
+            post: post.clone(),
+            folders,
+            ports: Arc::default(),
+            children: Arc::default(),
+            known: Arc::default(),
+        }
+    }
+
+    /// Looks at a repo's settings and port files. Hangs when its file system does.
+    pub(super) fn look_at_repo(&self, repo: &Repo, occasion: Occasion) -> Vec<Event> {
+        match std::fs::metadata(&repo.root) {
+            Ok(_) => self.look_inside(repo, occasion),
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+                self.forget(repo);
+                let remembered = remembered_plans_of(repo, self.store.places(), Remembered::All);
+                vec![Event::Missing { repo: repo.name.clone(), root: repo.root.clone(), remembered }]
+            }
+            Err(error) => vec![self.unusable(repo, &error.to_string())],
+        }
+    }
+
+    /// What is told of a repo that has not answered for a while; what it said before still holds.
+    pub(super) fn hanging(&self, repo: &Repo) -> Event {
+        self.unusable(repo, "it does not answer; is its file system there?")
+    }
+
+    fn unusable(&self, repo: &Repo, why: &str) -> Event {
+        let plans = remembered_plans_of(repo, self.store.places(), Remembered::All);
+        let problem = Some(format!("`{}`: {why}", repo.root.display()));
+        Event::Configured { repo: repo.name.clone(), root: repo.root.clone(), plans, problem }
+    }
+
+    fn forget(&self, repo: &Repo) {
+        if let Ok(mut known) = self.known.lock() {
             known.remove(&repo.name);
-            if problem.is_none() {
-                let at_rest = HashMap::new();
-                known.insert(repo.name.clone(), Known { versions, servers: servers.clone(), at_rest });
+        }
+    }
+
+    fn look_inside(&self, repo: &Repo, occasion: Occasion) -> Vec<Event> {
+        let Self { store, known, folders, .. } = self;
+        let mut events = Vec::new();
+        let files = [repo.root.join(MANIFEST_NAME), repo.root.join("package.json"), store.places().trust()];
+        let versions = files.map(|path| stamp_of(&path));
+        let last = known.lock().ok().and_then(|known| known.get(&repo.name).cloned());
+        // Settings are read again when they changed; a start reads them in any case.
+        let mut at_rest = HashMap::new();
+        let servers = if let Some(last) = last.filter(|last| last.versions == versions) {
+            at_rest = last.at_rest;
+            last.servers
+        } else {
+            let (plans, problem) = match plans_of(repo, &store.trust().value, store.places()) {
+                Ok(plans) => (plans, None),
+                Err(problem) => (Vec::new(), Some(problem)),
+            };
+            let servers: Vec<(String, bool)> =
+                plans.iter().map(|plan| (plan.settings.name.clone(), plan.settings.default)).collect();
+            if let Ok(mut known) = known.lock() {
+                known.remove(&repo.name);
+                if problem.is_none() {
+                    let at_rest = HashMap::new();
+                    known.insert(repo.name.clone(), Known { versions, servers: servers.clone(), at_rest });
+                }
+            }
+            events.push(Event::Configured { repo: repo.name.clone(), root: repo.root.clone(), plans, problem });
+            servers
+        };
+        if occasion == Occasion::First {
+            let ids = servers.iter().map(|(name, _)| ServerId::new(&repo.name, name));
+            events.extend(ids.flat_map(|id| self.recall(&id)));
+        }
+        // Watched first, read after: a change in between is seen by one or the other. What may hang is asked before the
+        // lock is taken.
+        let wanted = folders_of(&repo.root, servers.iter().map(|(name, default)| (name.as_str(), *default)));
+        if let Ok(mut folders) = folders.lock() {
+            folders.attach(&repo.name, wanted);
+        }
+        for (name, is_default) in servers {
+            let spot = Spot::of_server(&repo.root, &name, is_default);
+            let stamp = stamp_of(&spot.path());
+            if occasion == Occasion::Rescan && at_rest.get(&name) == Some(&stamp) {
+                continue;
+            }
+            let seen = look_at_file(&ServerId::new(&repo.name, &name), &spot, &self.post);
+            if is_at_rest(&seen) {
+                at_rest.insert(name, stamp);
+            } else {
+                at_rest.remove(&name);
+            }
+            events.extend(seen);
+        }
+        if let Some(known) = known.lock().ok().as_mut().and_then(|known| known.get_mut(&repo.name)) {
+            known.at_rest = at_rest;
+        }
+        events
+    }
+
+    /// What became of a server while no daemon watched.
+    fn recall(&self, id: &ServerId) -> Vec<Event> {
+        let place = self.store.places().server(id);
+        if let (Some(port), Ok(mut ports)) = (last_port(&place), self.ports.lock()) {
+            ports.remember(id, port);
+        }
+        match run_record(&place) {
+            Some(LastRun::Alive(adoption)) => vec![Event::Adopted { id: id.clone(), adoption }],
+            Some(LastRun::Ended(ended)) if !ended.earlier_boot => {
+                let (generation, restarts) = (ended.generation, ended.restarts);
+                let meant = if ended.down { Meant::Down } else { Meant::Up };
+                let end = self.end_of(id, &place, ended);
+                vec![Event::EndedUnseen { id: id.clone(), generation, end, meant, restarts }]
+            }
+            Some(LastRun::Ended(_)) | None => Vec::new(),
+        }
+    }
+
+    /// What the shim of a server says of it now: that it is there, that its leader ended, or that all of it did.
+    pub(super) fn events_of_record(&self, id: &ServerId) -> Vec<Event> {
+        let place = self.store.places().server(id);
+        let id = id.clone();
+        match run_record(&place) {
+            None => Vec::new(),
+            Some(LastRun::Alive(adoption)) => {
+                let generation = adoption.generation;
+                let leader_exit = adoption.leader_exit.clone();
+                let mut events = vec![Event::Adopted { id: id.clone(), adoption }];
+                events.extend(leader_exit.map(|exit| Event::LeaderEnded { id, generation, exit }));
+                events
+            }
+            Some(LastRun::Ended(ended)) => {
+                let generation = ended.generation;
+                let end = self.end_of(&id, &place, ended);
+                collect(&place, &self.children);
+                vec![Event::TreeEnded { id, generation, end }]
             }
         }
-        events.push(Event::Configured { repo: repo.name.clone(), root: repo.root.clone(), plans, problem });
-        servers
+    }
+
+    /// How a life ended and why, as far as it can be told; what a killed shim left behind is ended first.
+    fn end_of(&self, id: &ServerId, place: &ServerPlace, ended: EndedRun) -> End {
+        let EndedRun { generation, exit, down, lost_shim, .. } = ended;
+        if let Some(shim) = &lost_shim {
+            sweep(id, generation, shim);
+        }
+        if down || exit.is_success() {
+            return End { exit, lost_shim: lost_shim.is_some(), ..End::default() };
+        }
+        let last_lines = last_lines(place, LAST_LINES);
+        let cause = match exit.code {
+            Some(127) => missing_command(&last_lines),
+            _ => self.port_conflict(place),
+        };
+        End { exit, cause, lost_shim: lost_shim.is_some(), last_lines }
+    }
+
+    /// Whether the last words of this life say that a port was taken, and who has it now. The port that was handed down is
+    /// left out: the next start is given another one.
+    fn port_conflict(&self, place: &ServerPlace) -> Option<String> {
+        const SIGNS: [&str; 4] = ["eaddrinuse", "address already in use", "already in use", "address in use"];
+        let text = output_of_run(place);
+        let asked = last_port(place);
+        let telling = text.lines().rev().take(50).filter(|line| {
+            let lower = line.to_lowercase();
+            SIGNS.iter().any(|sign| lower.contains(sign))
+        });
+        let words: Vec<&str> = telling.flat_map(|line| line.split(|c: char| !c.is_ascii_digit())).collect();
+        let ports =
+            words.iter().filter_map(|word| word.parse::<u16>().ok()).filter(|port| *port > 0 && Some(*port) != asked);
+        let listening = sockets::listening().ok()?;
+        let socket = ports.into_iter().find_map(|port| listening.iter().find(|socket| socket.port == port))?;
+        Some(taken_by(socket, &self.store))
+    }
+}
+
+/// The command that a shell did not find, by its own words: `sh: 1: nope: not found`.
+fn missing_command(last_lines: &[String]) -> Option<String> {
+    let line = last_lines.iter().rev().find(|line| line.contains("not found"))?;
+    let (before, after) = line.split_once(": command not found").or_else(|| line.split_once(": not found"))?;
+    let name = if after.is_empty() { before.rsplit(": ").next()? } else { after.trim_start_matches([':', ' ']) };
+    Some(format!("`{name}` was not found"))
+}
+
+/// Who has a port, in words: command, pid, and the registered repo that its folder is in.
+pub(super) fn taken_by(socket: &Listening, store: &Store) -> String {
+    let port = socket.port;
+    let Some((pid, command)) = sockets::holder_of(socket) else {
+        return format!("port {port} is taken by a process that cannot be seen");
     };
-    // Watched first, read after: a change in between is seen by one or the other.
-    if let Ok(mut folders) = folders.lock() {
-        folders.attach(&repo.name, &repo.root, servers.iter().map(|(name, default)| (name.as_str(), *default)));
-    }
-    for (name, is_default) in servers {
-        let spot = Spot::of_server(&repo.root, &name, is_default);
-        let stamp = stamp_of(&spot.path());
-        if occasion == Occasion::Rescan && at_rest.get(&name) == Some(&stamp) {
-            continue;
-        }
-        let seen = look_at_file(&ServerId::new(&repo.name, &name), &spot);
-        if is_at_rest(&seen) {
-            at_rest.insert(name, stamp);
-        } else {
-            at_rest.remove(&name);
-        }
-        events.extend(seen);
-    }
-    if let Some(known) = known.lock().ok().as_mut().and_then(|known| known.get_mut(&repo.name)) {
-        known.at_rest = at_rest;
-    }
-    events
+    let registry = store.registry().value;
+    let folder = process::working_dir(pid);
+    let repo = folder.and_then(|folder| registry.holding(&folder).map(|repo| format!(" in repo `{}`", repo.name)));
+    format!("port {port} is taken by `{command}` (pid {pid}){}", repo.unwrap_or_default())
 }
 
 fn is_at_rest(seen: &[Event]) -> bool {
@@ -113,58 +298,11 @@ fn is_at_rest(seen: &[Event]) -> bool {
     }
 }
 
-pub(super) fn events_of_record(
-    id: &ServerId,
-    place: &ServerPlace,
-    children: &Mutex<HashMap<u32, Child>>,
-) -> Vec<Event> {
-    let id = id.clone();
-    match run_record(place) {
-        None => Vec::new(),
-        Some(LastRun::Alive(adoption)) => {
-            let generation = adoption.generation;
-            let leader_exit = adoption.leader_exit.clone();
-            let mut events = vec![Event::Adopted { id: id.clone(), adoption }];
-            events.extend(leader_exit.map(|exit| Event::LeaderEnded { id, generation, exit }));
-            events
-        }
-        Some(LastRun::Ended { generation, exit, lost_shim, .. }) => {
-            if let Some(shim) = lost_shim {
-                sweep(&id, generation, &shim);
-            }
-            collect(place, children);
-            let cause = if exit.is_success() { None } else { port_conflict(place) };
-            vec![Event::TreeEnded { id, generation, exit, cause }]
-        }
-    }
-}
-
-/// Whether the last words of this life say that a port was taken, and who has it now. The port that was handed down is
-/// left out: the next start is given another one.
-fn port_conflict(place: &ServerPlace) -> Option<String> {
-    const SIGNS: [&str; 4] = ["eaddrinuse", "address already in use", "already in use", "address in use"];
-    let text = output_of_run(place);
-    let asked = last_port(place);
-    let telling = text.lines().rev().take(50).filter(|line| {
-        let lower = line.to_lowercase();
-        SIGNS.iter().any(|sign| lower.contains(sign))
-    });
-    let words: Vec<&str> = telling.flat_map(|line| line.split(|c: char| !c.is_ascii_digit())).collect();
-    let ports =
-        words.iter().filter_map(|word| word.parse::<u16>().ok()).filter(|port| *port > 0 && Some(*port) != asked);
-    let listening = sockets::listening().ok()?;
-    let socket = ports.into_iter().find_map(|port| listening.iter().find(|socket| socket.port == port))?;
-    let holder = sockets::holder_of(socket);
-    let holder =
-        holder.map_or_else(|| "another process".to_owned(), |(pid, command)| format!("`{command}` (pid {pid})"));
-    Some(format!("port {} is taken by {holder}", socket.port))
-}
-
 /// Waits for the shim that has said its last word, so that its lock is free, and collects it.
 fn collect(place: &ServerPlace, children: &Mutex<HashMap<u32, Child>>) {
     let Some(shim) = read_record(place).map(|record| record.shim) else { return };
     if let Ok(Some(process)) = Process::hold_instance(&shim) {
-        process.wait_end(std::time::Duration::from_secs(1));
+        process.wait_end(Duration::from_secs(1));
     }
     let child = children.lock().ok().and_then(|mut children| children.remove(&shim.pid));
     if let Some(mut child) = child {
@@ -189,7 +327,7 @@ pub(super) fn sweep(id: &ServerId, generation: u64, shim: &Instance) {
             let _ = process.send(Signal::Kill);
         }
         for process in &left {
-            process.wait_end(std::time::Duration::from_millis(200));
+            process.wait_end(Duration::from_millis(200));
         }
     }
 }

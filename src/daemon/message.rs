@@ -16,6 +16,15 @@ pub enum Message {
     Event(Event),
     /// Several things happened, in this order.
     Events(Vec<Event>),
+    /// A repo was looked at; what was found.
+    Looked {
+        /// Its name.
+        repo: String,
+        /// What happened.
+        events: Vec<Event>,
+    },
+    /// All that was sent before has been taken in.
+    Reply(oneshot::Sender<()>),
     /// A client asks for something; the approvals have been checked.
     Ask {
         /// What.
@@ -41,6 +50,27 @@ pub enum Message {
     Hint(ServerId),
     /// End; servers live on.
     End,
+}
+
+impl Message {
+    /// True for what a client sent, which can wait until the daemon knows what there is.
+    pub(super) fn is_of_client(&self) -> bool {
+        match self {
+            Self::Ask { .. }
+            | Self::List(_)
+            | Self::Subscribe(_)
+            | Self::Describe(_)
+            | Self::Reload(_)
+            | Self::Reap(_)
+            | Self::End => true,
+            Self::Event(_)
+            | Self::Events(_)
+            | Self::Looked { .. }
+            | Self::Reply(_)
+            | Self::Dirty(_)
+            | Self::Hint(_) => false,
+        }
+    }
 }
 
 /// Groups things by server; small enough to be rebuilt at need.

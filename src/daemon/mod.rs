@@ -1,6 +1,9 @@
 //! Runs: selects the next event, lets the fleet decide, performs the effects, publishes the changes.
 
+mod admission;
+mod connections;
 mod core;
+mod discovery;
 mod http;
 mod intake;
 pub(crate) mod launch;
@@ -10,6 +13,8 @@ mod openapi;
 mod perform;
 pub(crate) mod ports;
 mod probe;
+mod rounds;
+mod threads;
 mod waiters;
 mod watch;
 mod watcher;
@@ -18,6 +23,7 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
+use self::discovery::Discovery;
 use crate::api::{Failure, Kind};
 use crate::os::channel::{Hints, Server};
 use crate::os::files::Folder;
@@ -25,6 +31,7 @@ use crate::os::lock::Lock;
 use crate::os::{interrupt, limits};
 use crate::survey::Store;
 
+pub use admission::{Provenance, Refusal, admit};
 pub use message::Message;
 
 /// Runs the daemon until it is told to end; `ready` is called once it answers. Servers live on after it.
@@ -46,7 +53,7 @@ pub fn run(store: Store, ready: impl FnOnce()) -> Result<(), Failure> {
     // Threads outlive the pause between two rescans: ending and beginning again would wake more than they do.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .max_blocking_threads(8)
+        .max_blocking_threads(threads::MOST_THREADS)
         .thread_keep_alive(std::time::Duration::from_secs(15))
         .build()?;
     runtime.block_on(async {
@@ -56,8 +63,10 @@ pub fn run(store: Store, ready: impl FnOnce()) -> Result<(), Failure> {
         let (post, inbox) = mpsc::unbounded_channel();
         let _signals = end_on_signal(&post)?;
         let core = core::Core::new(store.clone(), post.clone(), open_files);
+        let desk = discovery::Desk { post: post.clone(), port: store.settings().value.discovery_port };
+        let discovery = (desk.port != 0).then(|| Discovery::begin(desk));
         tokio::spawn(intake::hints(hints, post.clone()));
-        tokio::spawn(http::serve(server, post, store));
+        tokio::spawn(http::serve(server, http::Desk { post, store, discovery }));
         ready();
         core.run(inbox).await;
         Ok::<(), Failure>(())

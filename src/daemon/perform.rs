@@ -3,27 +3,26 @@
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::process::Child;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 
-use super::launch::{Launch, last_port};
-use super::looks::{Known, Occasion, events_of_record, look_at_file, look_at_repo, sweep};
+use super::launch::{Launch, busy};
+use super::looks::{Looker, Occasion, look_at_file};
 use super::message::{ById, ByRepo, Message};
-use super::ports::PortBook;
 use super::probe;
+use super::rounds::{self, Busy, Errand};
+use super::threads::Threads;
 use super::watch::{SocketWatch, Watched};
-use super::watcher::FolderWatch;
 use crate::model::{Instance, ServerId, Signal, Timestamp};
 use crate::os::exit::ended;
 use crate::os::files::Folder;
 use crate::os::tree;
 use crate::portfile::{PortFile, WRITER};
-use crate::settings::{Repo, Trust};
-use crate::supervisor::{Effect, Event, Fleet, Found, Meant, Plan, Probe, Socket, Wish};
-use crate::survey::{LastRun, Spot, Store, WriteError, plans_of, run_record, running_plans_of};
+use crate::settings::Repo;
+use crate::supervisor::{Effect, Event, Fleet, Found, Probe, Socket};
+use crate::survey::{LastRun, Remembered, Spot, Store, WriteError, remembered_plans_of, run_record};
 
 /// Performs effects.
 pub(super) struct Performer {
@@ -31,41 +30,36 @@ pub(super) struct Performer {
     post: UnboundedSender<Message>,
     open_files: Option<u64>,
     sockets: SocketWatch,
-    folders: Arc<Mutex<FolderWatch>>,
-    ports: Arc<Mutex<PortBook>>,
-    /// Shims that are this process's children, for collecting them.
-    children: Arc<Mutex<HashMap<u32, Child>>>,
+    looker: Looker,
+    threads: Threads,
     /// One thing at a time for each server, in the order it was asked.
     turns: ById<Arc<tokio::sync::Mutex<()>>>,
     /// Whose end is waited for.
     shims: ById<Instance>,
     owners: ById<Instance>,
-    /// Repos that are being looked at: one on a stalled file system must not pile up looks.
-    busy: Arc<Mutex<HashSet<String>>>,
-    known: Arc<Mutex<HashMap<String, Known>>>,
+    /// Repos that are being looked at: one that hangs must not pile up looks.
+    busy: Busy,
     roots: ByRepo<PathBuf>,
+    /// Repos that were not looked at since the daemon began.
+    unseen: HashSet<String>,
     warnings: Vec<String>,
 }
-
-/// How many repos one thread of a rescan looks at.
-const RESCAN_TOGETHER: usize = 200;
 
 impl Performer {
     pub(super) fn new(store: Store, post: UnboundedSender<Message>, open_files: Option<u64>) -> Self {
         Self {
             sockets: SocketWatch::start(post.clone()),
-            folders: Arc::new(Mutex::new(FolderWatch::start(&post))),
+            looker: Looker::new(store.clone(), &post),
+            threads: Threads::new(),
             store,
             post,
             open_files,
-            ports: Arc::default(),
-            children: Arc::default(),
             turns: HashMap::new(),
             shims: HashMap::new(),
             owners: HashMap::new(),
-            busy: Arc::default(),
-            known: Arc::default(),
+            busy: Busy::default(),
             roots: ByRepo::new(),
+            unseen: HashSet::new(),
             warnings: Vec::new(),
         }
     }
@@ -75,175 +69,116 @@ impl Performer {
     }
 
     pub(super) fn warnings(&self) -> Vec<String> {
-        let folders = self.folders.lock().ok().and_then(|folders| folders.problem());
+        let folders = self.looker.folders.lock().ok().and_then(|folders| folders.problem());
         self.warnings.iter().cloned().chain(folders).collect()
     }
 
     // ---- the start, and changes of what is registered
 
-    /// What was there before this daemon: every repo, every server that lives or died meanwhile.
-    pub(super) fn load(&mut self) -> Vec<Event> {
+    /// What runs already, from the state folder alone: no repo is opened, so nothing that hangs can hide a server.
+    pub(super) fn recall(&mut self) -> Vec<Event> {
         let mut events = Vec::new();
-        let (repos, trust) = self.read_registry();
+        let repos = self.read_registry();
         for repo in &repos {
-            let (plans, problem) = self.plans(repo, &trust);
-            self.attach(repo, &plans);
-            // What runs is known before what is registered, so that one which the settings name no more is stopped.
-            let mut known = plans.clone();
-            for plan in running_plans_of(repo, self.store.places()) {
-                if !known.iter().any(|other| other.settings.name == plan.settings.name) {
-                    known.push(plan);
-                }
+            let plans = remembered_plans_of(repo, self.store.places(), Remembered::Running);
+            let ids: Vec<ServerId> = plans.iter().map(|p| ServerId::new(&repo.name, &p.settings.name)).collect();
+            if !plans.is_empty() {
+                let (repo, root) = (repo.name.clone(), repo.root.clone());
+                events.push(Event::Configured { repo, root, plans, problem: None });
             }
-            let ids: Vec<ServerId> = known.iter().map(|p| ServerId::new(&repo.name, &p.settings.name)).collect();
-            let configured =
-                |plans, problem| Event::Configured { repo: repo.name.clone(), root: repo.root.clone(), plans, problem };
-            events.push(configured(known, None));
-            for id in ids {
-                events.extend(self.recall(&id));
-            }
-            events.push(configured(plans, problem));
+            let places = self.store.places();
+            let running = ids.iter().filter_map(|id| match run_record(&places.server(id)) {
+                Some(LastRun::Alive(adoption)) => Some(Event::Adopted { id: id.clone(), adoption }),
+                _ => None,
+            });
+            events.extend(running);
         }
-        for repo in repos {
-            let _ = self.post.send(Message::Dirty(repo.name));
-        }
+        self.unseen = repos.into_iter().map(|repo| repo.name).collect();
         events
     }
 
-    fn read_registry(&mut self) -> (Vec<Repo>, Arc<Trust>) {
-        let (registry, trust) = (self.store.registry(), self.store.trust());
-        let settings = self.store.settings();
+    fn read_registry(&mut self) -> Vec<Repo> {
+        let (registry, trust, settings) = (self.store.registry(), self.store.trust(), self.store.settings());
         self.warnings = [registry.warning, trust.warning, settings.warning].into_iter().flatten().collect();
         self.roots = registry.value.repos.iter().map(|repo| (repo.name.clone(), repo.root.clone())).collect();
-        (registry.value.repos, trust.value)
+        registry.value.repos
     }
 
-    /// What became of a server while no daemon watched.
-    fn recall(&self, id: &ServerId) -> Vec<Event> {
-        let place = self.store.places().server(id);
-        if let (Some(port), Ok(mut ports)) = (last_port(&place), self.ports.lock()) {
-            ports.remember(id, port);
+    /// The servers of a repo that are to run from the daemon's start on: told once, when it was looked at first.
+    pub(super) fn autostart_of(&mut self, repo: &str, fleet: &Fleet) -> Vec<ServerId> {
+        if !self.unseen.remove(repo) {
+            return Vec::new();
         }
-        match run_record(&place) {
-            Some(LastRun::Alive(adoption)) => vec![Event::Adopted { id: id.clone(), adoption }],
-            Some(LastRun::Ended { earlier_boot: false, generation, exit, down, restarts, lost_shim }) => {
-                if let Some(shim) = lost_shim {
-                    sweep(id, generation, &shim);
-                }
-                let meant = if down { Meant::Down } else { Meant::Up };
-                vec![Event::EndedUnseen { id: id.clone(), generation, exit, meant, restarts }]
-            }
-            Some(LastRun::Ended { .. }) | None => Vec::new(),
-        }
-    }
-
-    pub(super) fn start_autostart(&self, fleet: &Fleet) {
         let wanted = |id: &ServerId| fleet.plan(id).is_some_and(|(_, plan)| plan.settings.autostart && plan.trusted);
-        let ids: Vec<ServerId> = fleet.statuses().map(crate::model::Status::id).filter(wanted).collect();
-        let _ = self.post.send(Message::Event(Event::Asked { ids, wish: Wish::Up }));
+        let of_repo = fleet.statuses().filter(|status| status.repo == repo && !status.missing);
+        of_repo.map(crate::model::Status::id).filter(wanted).collect()
     }
 
-    /// Takes in the registry and the approvals as they are now.
-    pub(super) fn reload(&mut self, fleet: &Fleet) -> Vec<Event> {
-        let before: Vec<String> = fleet.statuses().map(|status| status.repo.clone()).collect();
-        let (repos, trust) = self.read_registry();
+    /// Takes in the registry and the approvals as they are now; answers when every repo was looked at.
+    pub(super) fn reload(&mut self, fleet: &Fleet, reply: Option<oneshot::Sender<()>>) -> Vec<Event> {
+        let before: HashSet<String> = fleet.statuses().map(|status| status.repo.clone()).collect();
+        self.read_registry();
         let mut events = Vec::new();
-        for name in before.into_iter().collect::<HashSet<_>>() {
-            if !self.roots.contains_key(&name) {
-                if let Ok(mut folders) = self.folders.lock() {
-                    folders.detach(&name);
-                }
-                events.push(Event::Removed { repo: name });
+        for repo in before.into_iter().filter(|name| !self.roots.contains_key(name)) {
+            if let Ok(mut folders) = self.looker.folders.lock() {
+                folders.detach(&repo);
             }
+            events.push(Event::Removed { repo });
         }
-        for repo in &repos {
-            let (plans, problem) = self.plans(repo, &trust);
-            events.push(Event::Configured { repo: repo.name.clone(), root: repo.root.clone(), plans, problem });
-            let _ = self.post.send(Message::Dirty(repo.name.clone()));
-        }
+        self.look_at_all(Occasion::Change, reply);
         events
-    }
-
-    fn plans(&self, repo: &Repo, trust: &Trust) -> (Vec<Plan>, Option<String>) {
-        match plans_of(repo, trust, self.store.places()) {
-            Ok(plans) => (plans, None),
-            Err(problem) => (Vec::new(), Some(problem)),
-        }
-    }
-
-    fn attach(&self, repo: &Repo, plans: &[Plan]) {
-        if let Ok(mut folders) = self.folders.lock() {
-            let servers = plans.iter().map(|plan| (plan.settings.name.as_str(), plan.settings.default));
-            folders.attach(&repo.name, &repo.root, servers);
-        }
     }
 
     // ---- looks
 
-    /// Looks at every repo again, in few threads and with few messages: what is asked for meanwhile is not held up.
-    pub(super) fn rescan(&self) {
-        let names: Vec<&String> = self.roots.keys().collect();
-        for names in names.chunks(RESCAN_TOGETHER) {
-            self.look_at(names.iter().copied().cloned().collect(), Occasion::Rescan);
-        }
+    /// Looks at every repo again, in one thread as long as none hangs.
+    pub(super) fn look_at_all(&self, occasion: Occasion, reply: Option<oneshot::Sender<()>>) {
+        self.look_at(self.roots.keys().cloned().collect(), occasion, reply);
     }
 
     /// Watches a repo's folders at their right level, and looks at its settings and port files.
     pub(super) fn refresh(&self, repo: &str) {
         if self.roots.contains_key(repo) {
-            self.look_at(vec![repo.to_owned()], Occasion::Change);
+            self.look_at(vec![repo.to_owned()], Occasion::Change, None);
         }
     }
 
-    /// One repo after the other, passing over those that another thread is still looking at: one on a stalled file
-    /// system holds up nobody but those that this thread has not reached, until the next time.
-    fn look_at(&self, names: Vec<String>, occasion: Occasion) {
+    fn look_at(&self, names: Vec<String>, occasion: Occasion, reply: Option<oneshot::Sender<()>>) {
         let repo = |name: String| {
             let root = self.roots.get(&name)?.clone();
-            Some(Repo { name, root, added_at: String::new() })
+            let occasion = if self.unseen.contains(&name) { Occasion::First } else { occasion };
+            Some((Repo { name, root, added_at: String::new() }, occasion))
         };
-        let repos: Vec<Repo> = names.into_iter().filter_map(repo).collect();
-        let (store, folders, busy, known, post) = (
-            self.store.clone(),
-            Arc::clone(&self.folders),
-            Arc::clone(&self.busy),
-            Arc::clone(&self.known),
-            self.post.clone(),
-        );
-        tokio::task::spawn_blocking(move || {
-            let mut events = Vec::new();
-            for repo in repos {
-                if !busy.lock().is_ok_and(|mut busy| busy.insert(repo.name.clone())) {
-                    continue;
-                }
-                events.extend(look_at_repo(&store, &folders, &known, &repo, occasion));
-                if let Ok(mut busy) = busy.lock() {
-                    busy.remove(&repo.name);
-                }
+        let errands: Vec<Errand> = names.into_iter().filter_map(repo).collect();
+        let (looker, post, busy) = (self.looker.clone(), self.post.clone(), self.busy.clone());
+        tokio::spawn(async move {
+            let hanging = {
+                let (looker, post) = (looker.clone(), post.clone());
+                rounds::round(errands, &busy, move |(repo, occasion)| {
+                    let events = looker.look_at_repo(repo, *occasion);
+                    if *occasion == Occasion::First || !events.is_empty() {
+                        let _ = post.send(Message::Looked { repo: repo.name.clone(), events });
+                    }
+                })
+                .await
+            };
+            for (repo, _) in hanging {
+                let _ = post.send(Message::Event(looker.hanging(&repo)));
             }
-            let _ = post.send(Message::Events(events));
-        });
-    }
-
-    /// Judges every port file and answers when all are done.
-    pub(super) fn reap(&self, fleet: &Fleet, reply: oneshot::Sender<()>) {
-        let spots: Vec<(ServerId, Spot)> =
-            fleet.statuses().map(|status| (status.id(), spot_of(fleet, &status.id()))).collect();
-        let post = self.post.clone();
-        tokio::task::spawn_blocking(move || {
-            let events = spots.into_iter().flat_map(|(id, spot)| look_at_file(&id, &spot)).collect();
-            let _ = post.send(Message::Events(events));
-            let _ = reply.send(());
+            // After all that was found: whoever waits sees it.
+            if let Some(reply) = reply {
+                let _ = post.send(Message::Reply(reply));
+            }
         });
     }
 
     /// Reads what a server's shim left; tells how its leader or its tree ended, or that it is there.
     pub(super) fn read_record(&self, id: &ServerId) {
-        let place = self.store.places().server(id);
-        let (id, children, post) = (id.clone(), Arc::clone(&self.children), self.post.clone());
-        tokio::task::spawn_blocking(move || {
-            let events = events_of_record(&id, &place, &children);
-            let _ = post.send(Message::Events(events));
+        let (id, looker, post, threads) = (id.clone(), self.looker.clone(), self.post.clone(), self.threads.clone());
+        tokio::spawn(async move {
+            if let Ok(events) = threads.run(move || looker.events_of_record(&id)).await {
+                let _ = post.send(Message::Events(events));
+            }
         });
     }
 
@@ -269,7 +204,9 @@ impl Performer {
         tokio::spawn(async move {
             if ended(&owner).await.is_ok() {
                 sockets.look_now(id.clone());
-                let _ = post.send(Message::Dirty(id.repo));
+                let repo = id.repo.clone();
+                let _ = post.send(Message::Event(Event::OwnerEnded { id, owner }));
+                let _ = post.send(Message::Dirty(repo));
             }
         });
     }
@@ -309,21 +246,23 @@ impl Performer {
             Effect::Probe { id, generation, probe } => self.probe(id, generation, probe),
             Effect::WriteFile { id, socket } => {
                 let (spot, record) = (spot_of(fleet, &id), record_of(fleet, &id, &socket));
-                self.in_turn(&id.clone(), move || write_file(&id, &spot, &record));
+                let post = self.post.clone();
+                self.in_turn(&id.clone(), move || write_file(&id, &spot, &record, &post));
             }
             Effect::WithdrawFile { id } => {
-                let spot = spot_of(fleet, &id);
+                let (spot, post) = (spot_of(fleet, &id), self.post.clone());
                 self.in_turn(&id.clone(), move || {
                     if let Err(error) = spot.withdraw() {
                         tracing::warn!("{id}: `{}` could not be removed: {error}", spot.path().display());
                     }
-                    look_at_file(&id, &spot)
+                    look_at_file(&id, &spot, &post)
                 });
             }
             Effect::CheckFile { id } => {
-                let spot = spot_of(fleet, &id);
-                self.in_turn(&id.clone(), move || look_at_file(&id, &spot));
+                let (spot, post) = (spot_of(fleet, &id), self.post.clone());
+                self.in_turn(&id.clone(), move || look_at_file(&id, &spot, &post));
             }
+            Effect::LookAtRepo { repo } => self.refresh(&repo),
             Effect::MarkDown { id } => {
                 let place = self.store.places().server(&id);
                 self.in_turn(&id.clone(), move || {
@@ -353,29 +292,31 @@ impl Performer {
             generation,
             restarts,
             urls,
-            ports: Arc::clone(&self.ports),
+            ports: Arc::clone(&self.looker.ports),
             open_files: self.open_files,
         };
-        let children = Arc::clone(&self.children);
+        let looker = self.looker.clone();
         self.in_turn(&id.clone(), move || {
             let outcome = launch.run().map(|(spawn, child)| {
-                if let Ok(mut children) = children.lock() {
+                if let Ok(mut children) = looker.children.lock() {
                     children.insert(child.id(), child);
                 }
                 spawn
             });
-            vec![Event::Spawned { id, generation, outcome }]
+            // Another shim runs it, which an earlier daemon may have started at the moment of its end: it is taken over.
+            let others = if outcome == Err(busy()) { looker.events_of_record(&id) } else { Vec::new() };
+            std::iter::once(Event::Spawned { id, generation, outcome }).chain(others).collect()
         });
     }
 
     fn probe(&self, id: ServerId, generation: u64, probe: Probe) {
-        let post = self.post.clone();
+        let (post, threads) = (self.post.clone(), self.threads.clone());
         let place = self.store.places().server(&id);
         tokio::spawn(async move {
             let outcome = match &probe {
                 Probe::Log(pattern) => {
                     let pattern = pattern.clone();
-                    let looked = tokio::task::spawn_blocking(move || probe::in_log(&pattern, &place)).await;
+                    let looked = threads.run(move || probe::in_log(&pattern, &place)).await;
                     looked.unwrap_or_else(|error| Err(error.to_string()))
                 }
                 Probe::Ready { .. } | Probe::Health { .. } => probe::over_http(&probe).await,
@@ -387,10 +328,10 @@ impl Performer {
     /// Runs `work` in a thread, after everything that was asked for this server before; posts its events.
     fn in_turn(&mut self, id: &ServerId, work: impl FnOnce() -> Vec<Event> + Send + 'static) {
         let turn = Arc::clone(self.turns.entry(id.clone()).or_default());
-        let post = self.post.clone();
+        let (post, threads) = (self.post.clone(), self.threads.clone());
         tokio::spawn(async move {
             let _turn = turn.lock_owned().await;
-            match tokio::task::spawn_blocking(work).await {
+            match threads.run(work).await {
                 Ok(events) if events.is_empty() => {}
                 Ok(events) => drop(post.send(Message::Events(events))),
                 Err(error) => tracing::error!("an effect failed: {error}"),
@@ -414,9 +355,9 @@ fn record_of(fleet: &Fleet, id: &ServerId, socket: &Socket) -> PortFile {
     PortFile { name: Some(id.server.clone()), ..record }
 }
 
-fn write_file(id: &ServerId, spot: &Spot, record: &PortFile) -> Vec<Event> {
+fn write_file(id: &ServerId, spot: &Spot, record: &PortFile, post: &UnboundedSender<Message>) -> Vec<Event> {
     match spot.write(record) {
-        Ok(()) | Err(WriteError::Taken { .. }) => look_at_file(id, spot),
+        Ok(()) | Err(WriteError::Taken { .. }) => look_at_file(id, spot, post),
         Err(error) => {
             // Not looked at: what is not there would be written again at once, for ever.
             tracing::warn!("{id}: its port file could not be written: {error}");

@@ -2,6 +2,7 @@
 //! answer can concern it.
 
 use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
@@ -9,6 +10,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::message::Message;
 use crate::model::{Instance, ServerId};
+use crate::os::process;
 use crate::os::sockets::{self, Listening};
 use crate::paths::ServerPlace;
 use crate::supervisor::{Attention, Event, Sight, Socket};
@@ -41,7 +43,7 @@ impl SocketWatch {
     /// Starts the thread; it ends when the last `SocketWatch` is dropped.
     pub(super) fn start(post: UnboundedSender<Message>) -> Self {
         let (orders, inbox) = channel();
-        let watching = Watching { post, trees: HashMap::new(), unowned: HashSet::new() };
+        let watching = Watching { post, trees: HashMap::new(), unowned: HashSet::new(), followed: Instant::now() };
         let thread = std::thread::Builder::new().name("sockets".to_owned());
         if let Err(error) = thread.spawn(move || watching.run(&inbox)) {
             tracing::error!("cannot watch sockets: {error}");
@@ -73,6 +75,8 @@ struct Tree {
     must_look: bool,
     /// A socket appeared that is nobody's yet: it may be this tree's.
     may_own: bool,
+    /// Where the owner of its socket works, as the kernel names it: when its repo is moved or deleted, that changes.
+    folder: Option<PathBuf>,
 }
 
 struct Watching {
@@ -80,6 +84,8 @@ struct Watching {
     trees: HashMap<ServerId, Tree>,
     /// Sockets that were there when no tree held them.
     unowned: HashSet<u64>,
+    /// When it was last looked where the trees work.
+    followed: Instant,
 }
 
 /// Between two looks at the sockets while every tree is calm: a port that moves is followed within 2 s.
@@ -123,7 +129,16 @@ impl Watching {
                 let sight = known.and_then(|tree| tree.sight);
                 self.trees.insert(
                     id,
-                    Tree { watched, since: now, walked: now, sight, unproven: None, must_look, may_own: true },
+                    Tree {
+                        watched,
+                        since: now,
+                        walked: now,
+                        sight,
+                        unproven: None,
+                        must_look,
+                        may_own: true,
+                        folder: None,
+                    },
                 );
             }
             Order::Unwatch(id) => drop(self.trees.remove(&id)),
@@ -160,7 +175,14 @@ impl Watching {
         };
         let fresh = self.note_fresh(&listening);
         let now = Instant::now();
+        let must_follow = now.duration_since(self.followed) >= CALM / 2;
+        if must_follow {
+            self.followed = now;
+        }
         for (id, tree) in &mut self.trees {
+            if must_follow && tree.has_moved() {
+                let _ = self.post.send(Message::Dirty(id.repo.clone()));
+            }
             if tree.is_due(&listening, &fresh, now)
                 && let Some(sight) = tree.walk(&listening, now)
             {
@@ -199,6 +221,15 @@ impl Tree {
         let is_on_port = fresh.iter().any(|socket| socket.port == self.watched.asked_port);
         let may_search = self.may_own && now.duration_since(self.walked) >= WALK_PAUSE;
         self.must_look || has_lost || is_on_port || may_search || self.unproven.is_some()
+    }
+
+    /// True when the folder that its server works in got another name, or is gone. Asks the kernel of the process and
+    /// no file system, which may hang.
+    fn has_moved(&mut self) -> bool {
+        let owner = self.sight.as_ref().and_then(|sight| sight.sockets.first()).map(|socket| socket.owner.pid);
+        let folder = owner.and_then(process::working_dir);
+        let before = std::mem::replace(&mut self.folder, folder);
+        before.is_some() && self.folder.is_some() && before != self.folder
     }
 
     /// Walks the tree; gives what was seen when it is not what was seen before.

@@ -1,4 +1,4 @@
-//! Watches the repos' folders: one watch a repo, at the level where the next change can come from.
+//! Watches the repos' folders: each repo itself, and where its port files are.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ use crate::settings::MANIFEST_NAME;
 /// The one watcher (inotify instances are few: 128 a user).
 pub(super) struct FolderWatch {
     watcher: Option<RecommendedWatcher>,
-    watched: ByRepo<BTreeMap<PathBuf, Mark>>,
+    watched: ByRepo<Folders>,
     names: std::sync::Arc<std::sync::Mutex<Roots>>,
     /// Why nothing can be watched at all.
     problem: Option<String>,
@@ -35,6 +35,9 @@ struct Blind {
 
 /// Which folder it is that has the name, where that can be told.
 type Mark = Option<(u64, std::time::SystemTime)>;
+
+/// Folders to watch.
+pub(super) type Folders = BTreeMap<PathBuf, Mark>;
 
 /// Which repo a watched folder belongs to.
 type Roots = std::collections::HashMap<PathBuf, String>;
@@ -67,12 +70,9 @@ impl FolderWatch {
         Self { watcher, watched: ByRepo::new(), names, problem, blind }
     }
 
-    /// Watches a repo at the right level: its port files' folders where they are, else the repo itself. Called again
-    /// after each change, before the files are read: that order leaves no gap.
-    pub(super) fn attach<'a>(&mut self, repo: &str, root: &Path, servers: impl Iterator<Item = (&'a str, bool)>) {
-        let folders = folders_to_watch(root, servers);
-        let wanted: BTreeMap<PathBuf, Mark> =
-            folders.into_iter().map(|folder| (folder.clone(), folder_mark(&folder))).collect();
+    /// Watches a repo's folders, as [`folders_of`] gives them. Called again after each change, before the files are
+    /// read: that order leaves no gap.
+    pub(super) fn attach(&mut self, repo: &str, wanted: Folders) {
         let Some(watcher) = &mut self.watcher else { return self.blind.set(repo, self.problem.clone()) };
         let mut problem = None;
         let current = self.watched.entry(repo.to_owned()).or_default();
@@ -168,14 +168,14 @@ fn is_missing(error: &notify::Error) -> bool {
     }
 }
 
-fn folders_to_watch<'a>(root: &Path, servers: impl Iterator<Item = (&'a str, bool)>) -> BTreeSet<PathBuf> {
+/// The folders of a repo that are to be watched: itself, for its settings and its end, and those of its port files that
+/// are there. May hang when the repo's file system does.
+pub(super) fn folders_of<'a>(root: &Path, servers: impl Iterator<Item = (&'a str, bool)>) -> Folders {
     let top = root.join(FOLDER);
-    let is_real = |path: &Path| std::fs::symlink_metadata(path).is_ok_and(|meta| meta.is_dir());
-    if !is_real(&top) {
-        return BTreeSet::from([root.to_owned()]);
-    }
+    let is_real = |path: &PathBuf| std::fs::symlink_metadata(path).is_ok_and(|meta| meta.is_dir());
     let own = servers.map(|(name, is_default)| server_folder(root, name, is_default));
-    own.chain([top.join("servers")]).filter(|path| is_real(path)).chain([top.clone()]).collect()
+    let folders = own.chain([top.join("servers"), top]).filter(is_real).chain([root.to_owned()]);
+    folders.map(|folder| (folder.clone(), folder_mark(&folder))).collect()
 }
 
 fn repos_of(event: &notify::Event, roots: &std::sync::Mutex<Roots>) -> BTreeSet<String> {

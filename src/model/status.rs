@@ -40,11 +40,17 @@ pub struct Status {
     pub reason: Option<String>,
     /// How it last ended.
     pub exit: Exit,
+    /// The last lines of its output when it ended by itself, oldest first, without escape sequences; empty while it runs.
+    #[serde(default)]
+    pub last_lines: Vec<String>,
     /// Restarts since it was last asked for.
     pub restarts: u32,
     /// When it is started again, while it waits.
     #[cfg_attr(feature = "cli", schema(value_type = Option<String>))]
     pub next_try: Option<Timestamp>,
+    /// True when its repo's directory is not there.
+    #[serde(default)]
+    pub missing: bool,
     /// What is run; null for a server that only announces itself.
     pub command: Option<String>,
     /// True when the command, as it stands now, has been approved.

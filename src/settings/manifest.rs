@@ -40,6 +40,8 @@ pub struct ServerSettings {
     pub ready_timeout: Duration,
     /// How its health is probed once it is ready.
     pub health: Option<Health>,
+    /// Stopped and started again when it is unhealthy.
+    pub restart_unhealthy: bool,
     /// What follows when it ends by itself.
     pub restart: Restart,
     /// Started when the daemon starts.
@@ -169,6 +171,7 @@ impl ServerSettings {
             ready: Ready::Listen,
             ready_timeout: Duration::from_mins(1),
             health: None,
+            restart_unhealthy: false,
             restart: Restart::OnFailure,
             autostart: false,
             stop_signal: Signal::Term,
@@ -211,6 +214,8 @@ struct RawServer {
     ready: Option<String>,
     ready_timeout: Option<String>,
     health: Option<String>,
+    #[serde(default)]
+    restart_unhealthy: bool,
     restart: Option<Restart>,
     #[serde(default)]
     autostart: bool,
@@ -267,6 +272,9 @@ impl RawServer {
             check_inside(path)?;
         }
         check_command(self.command.as_ref())?;
+        if self.restart_unhealthy && self.health.is_none() {
+            return Err("`restart_unhealthy` needs `health`: nothing else tells that it is unhealthy".to_owned());
+        }
         for key in self.env.keys() {
             check_variable(key)?;
         }
@@ -279,6 +287,7 @@ impl RawServer {
             ready: self.ready.as_deref().map_or(Ok(base.ready), parse_ready)?,
             ready_timeout: duration(self.ready_timeout.as_deref(), base.ready_timeout)?,
             health: self.health.as_deref().map(parse_health).transpose()?,
+            restart_unhealthy: self.restart_unhealthy,
             restart: self.restart.unwrap_or(base.restart),
             autostart: self.autostart,
             stop_signal: self.stop_signal.map_or(Ok(base.stop_signal), |text| text.parse())?,

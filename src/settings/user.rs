@@ -12,11 +12,13 @@ pub struct UserSettings {
     pub first_port: u16,
     /// The last port that is given out.
     pub last_port: u16,
+    /// The TCP port of discovery; 0 switches it off. Read when the daemon starts.
+    pub discovery_port: u16,
 }
 
 impl Default for UserSettings {
     fn default() -> Self {
-        Self { log_bytes: 5 * 1024 * 1024, first_port: 20_000, last_port: 29_999 }
+        Self { log_bytes: 5 * 1024 * 1024, first_port: 20_000, last_port: 29_999, discovery_port: 3913 }
     }
 }
 

@@ -18,7 +18,8 @@ pub(super) enum Next {
 }
 
 const WINDOW_MS: u64 = 60_000;
-const MOST_ENDS: usize = 5;
+/// So many ends in a minute are enough.
+pub(super) const MOST_ENDS: usize = 5;
 const LONGEST_MS: u64 = 30_000;
 
 impl Backoff {

@@ -78,6 +78,11 @@ pub enum Effect {
         /// Which server.
         id: ServerId,
     },
+    /// Look at a repo's directory again. Answered by `Configured` or `Missing`.
+    LookAtRepo {
+        /// The repo's name.
+        repo: String,
+    },
     /// Remember, beyond this daemon, that the server is meant to be down.
     MarkDown {
         /// Which server.

@@ -21,6 +21,16 @@ pub enum Event {
         /// `plans` holds those that run nevertheless.
         problem: Option<String>,
     },
+    /// A repo's directory is not there: moved, deleted, or not mounted. What runs of it is stopped once it has been
+    /// missing for a moment.
+    Missing {
+        /// The repo's name.
+        repo: String,
+        /// Its directory.
+        root: PathBuf,
+        /// The servers that it had, for a fleet that does not know any of it.
+        remembered: Vec<Plan>,
+    },
     /// A repo is not registered any more.
     Removed {
         /// The repo's name.
@@ -56,7 +66,7 @@ pub enum Event {
         /// What its record says.
         generation: u64,
         /// How.
-        exit: Exit,
+        end: End,
         /// What it was meant to be, and what may follow.
         meant: Meant,
         /// Restarts up to then.
@@ -86,11 +96,15 @@ pub enum Event {
         id: ServerId,
         /// Which life of it.
         generation: u64,
-        /// How the leader ended.
-        exit: Exit,
-        /// What it could not get over, in words, when its output tells and it still holds: nothing is gained by
-        /// trying again.
-        cause: Option<String>,
+        /// How.
+        end: End,
+    },
+    /// The process that a port file of somebody else's named has ended.
+    OwnerEnded {
+        /// Which server.
+        id: ServerId,
+        /// The process.
+        owner: Instance,
     },
     /// [`Effect::Probe`](super::Effect::Probe) was performed.
     Probed {
@@ -124,6 +138,26 @@ pub enum Event {
     },
     /// Time has passed.
     Tick,
+}
+
+/// How a server's tree ended.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct End {
+    /// How its leader ended; how the last of its tree did, where the leader had ended well and left it behind.
+    pub exit: Exit,
+    /// What it could not get over, in words, when its output tells and it still holds: nothing is gained by trying
+    /// again.
+    pub cause: Option<String>,
+    /// True when its shim was killed: what was left of the tree has been ended.
+    pub lost_shim: bool,
+    /// The last lines of its output, oldest first, without escape sequences.
+    pub last_lines: Vec<String>,
+}
+
+impl From<Exit> for End {
+    fn from(exit: Exit) -> Self {
+        Self { exit, ..Self::default() }
+    }
 }
 
 /// What a server that ended unseen was meant to be.

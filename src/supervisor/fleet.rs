@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use super::server::Server;
+use super::server::{Server, Standing};
 use super::{Change, Effect, Event, Plan, Wish};
 use crate::model::{Moment, ServerId, Status};
 
@@ -11,11 +11,23 @@ use crate::model::{Moment, ServerId, Status};
 #[derive(Debug, Clone, Default)]
 pub struct Fleet {
     servers: BTreeMap<ServerId, Server>,
+    missing: BTreeMap<String, Missing>,
     problems: BTreeMap<String, String>,
     touched: BTreeSet<ServerId>,
     shown: BTreeMap<ServerId, Status>,
     changes: Vec<Change>,
 }
+
+/// A repo whose directory was not there.
+#[derive(Debug, Clone)]
+struct Missing {
+    since_ms: u64,
+    /// When it is looked at again, to be sure.
+    look_ms: Option<u64>,
+}
+
+/// How long a directory must be missing before its servers are stopped: tools that replace one remove it first.
+const MISSING_FOR_MS: u64 = 400;
 
 impl Fleet {
     /// A fleet without servers.
@@ -35,7 +47,8 @@ impl Fleet {
     /// When [`Event::Tick`] is due, on the clock of [`Moment::mono_ms`]; `None` when nothing waits. The answer may
     /// change with every event.
     pub fn next_tick_ms(&self) -> Option<u64> {
-        self.servers.values().map(Server::due_ms).min().filter(|due| *due != u64::MAX)
+        let looks = self.missing.values().filter_map(|missing| missing.look_ms);
+        self.servers.values().map(Server::due_ms).chain(looks).min().filter(|due| *due != u64::MAX)
     }
 
     /// The changes since this was last asked, oldest first.
@@ -67,8 +80,10 @@ impl Fleet {
     fn apply(&mut self, event: Event, now: Moment, out: &mut Vec<Effect>) -> Option<(ServerId, String)> {
         match event {
             Event::Configured { repo, root, plans, problem } => self.configure(&repo, &root, plans, problem, now, out),
+            Event::Missing { repo, root, remembered } => self.miss(&repo, &root, remembered, now, out),
             Event::Removed { repo } => {
                 self.problems.remove(&repo);
+                self.missing.remove(&repo);
                 self.leave(&repo, |_| true, now, out);
             }
             Event::Asked { ids, wish } => self.ask(&ids, wish, now, out),
@@ -76,8 +91,8 @@ impl Fleet {
                 self.with(&id, |server| server.spawned(generation, outcome, now, out));
             }
             Event::Adopted { id, adoption } => self.with(&id, |server| server.adopted(adoption, now, out)),
-            Event::EndedUnseen { id, generation, exit, meant, restarts } => {
-                self.with(&id, |server| server.ended_unseen(generation, exit, meant, restarts, now, out));
+            Event::EndedUnseen { id, generation, end, meant, restarts } => {
+                self.with(&id, |server| server.ended_unseen(generation, end, meant, restarts, now, out));
             }
             Event::Seen { id, generation, sight } => {
                 self.with(&id, |server| server.seen(generation, &sight, now, out));
@@ -85,9 +100,10 @@ impl Fleet {
             Event::LeaderEnded { id, generation, exit } => {
                 self.with(&id, |server| server.leader_ended(generation, exit, now, out));
             }
-            Event::TreeEnded { id, generation, exit, cause } => {
-                self.with(&id, |server| server.tree_ended(generation, exit, cause, now, out));
+            Event::TreeEnded { id, generation, end } => {
+                self.with(&id, |server| server.tree_ended(generation, end, now, out));
             }
+            Event::OwnerEnded { id, owner } => self.with(&id, |server| server.owner_ended(&owner)),
             Event::Probed { id, generation, outcome } => {
                 self.with(&id, |server| server.probed(generation, outcome, now, out));
             }
@@ -119,6 +135,7 @@ impl Fleet {
         out: &mut Vec<Effect>,
     ) {
         let is_broken = problem.is_some();
+        self.missing.remove(repo);
         if let Some(problem) = problem {
             self.problems.insert(repo.to_owned(), problem);
         } else {
@@ -128,20 +145,40 @@ impl Fleet {
         }
         for plan in plans {
             let id = ServerId::new(repo, &plan.settings.name);
-            if is_broken && self.servers.contains_key(&id) {
-                continue;
-            }
-            self.touched.insert(id.clone());
             match self.servers.get_mut(&id) {
+                Some(_) if is_broken => {}
                 Some(server) => {
                     root.clone_into(&mut server.root);
                     server.plan = plan;
-                    server.is_leaving = false;
+                    server.standing = Standing::Named;
                 }
-                None => {
-                    self.servers.insert(id.clone(), Server::new(id, root.to_owned(), plan));
-                }
+                None => drop(self.servers.insert(id.clone(), Server::new(id.clone(), root.to_owned(), plan))),
             }
+            self.with(&id, Server::came_back);
+        }
+    }
+
+    /// A repo's directory is not there: its servers are stopped once that was seen twice, some time apart.
+    fn miss(&mut self, repo: &str, root: &std::path::Path, remembered: Vec<Plan>, now: Moment, out: &mut Vec<Effect>) {
+        self.problems.remove(repo);
+        let of_repo: Vec<ServerId> = self.servers.keys().filter(|id| id.repo == repo).cloned().collect();
+        for plan in remembered.into_iter().filter(|_| of_repo.is_empty()) {
+            let id = ServerId::new(repo, &plan.settings.name);
+            self.servers.insert(id.clone(), Server::new(id.clone(), root.to_owned(), plan));
+            self.with(&id, Server::went_missing);
+        }
+        let look = now.mono_ms + MISSING_FOR_MS;
+        let missing =
+            self.missing.entry(repo.to_owned()).or_insert(Missing { since_ms: now.mono_ms, look_ms: Some(look) });
+        if now.mono_ms < missing.since_ms + MISSING_FOR_MS {
+            return;
+        }
+        missing.look_ms = None;
+        for id in of_repo {
+            self.with(&id, |server| {
+                server.went_missing();
+                server.ask(Wish::Down, now, out);
+            });
         }
     }
 
@@ -151,7 +188,7 @@ impl Fleet {
         let ids: Vec<ServerId> = self.servers.keys().filter(|id| of_repo(id)).cloned().collect();
         for id in ids {
             self.with(&id, |server| {
-                server.is_leaving = true;
+                server.standing = Standing::Leaving;
                 server.ask(Wish::Down, now, out);
             });
         }
@@ -190,6 +227,12 @@ impl Fleet {
             server.tick(now, out);
             self.touched.insert(server.id.clone());
         }
+        for (repo, missing) in &mut self.missing {
+            if missing.look_ms.is_some_and(|due| due <= now.mono_ms) {
+                missing.look_ms = None;
+                out.push(Effect::LookAtRepo { repo: repo.clone() });
+            }
+        }
     }
 
     /// Starts what is queued and whose dependencies are ready; lets go of what has left.
@@ -208,8 +251,12 @@ impl Fleet {
                 None => server.wait_for(waits),
             });
         }
-        let gone: Vec<ServerId> =
-            self.servers.values().filter(|s| s.is_leaving && s.is_idle()).map(|s| s.id.clone()).collect();
+        let gone: Vec<ServerId> = self
+            .servers
+            .values()
+            .filter(|s| s.standing == Standing::Leaving && s.is_idle())
+            .map(|s| s.id.clone())
+            .collect();
         for id in gone {
             self.servers.remove(&id);
             self.touched.insert(id);

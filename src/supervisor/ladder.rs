@@ -1,5 +1,7 @@
 //! The ladder of signals that ends every tree.
 
+use std::fmt;
+
 use crate::model::Signal;
 
 /// One stop: which signals have gone out, and when the next is due.
@@ -16,6 +18,8 @@ pub(super) struct Ladder {
 
 /// Between one KILL of a whole tree and the next.
 const KILL_EVERY_MS: u64 = 50;
+/// Which step is the first KILL.
+const KILL_STEP: usize = 4;
 
 impl Ladder {
     /// A stop that begins at `now_ms` and comes to KILL within `timeout_ms`.
@@ -58,6 +62,17 @@ impl Ladder {
     }
 }
 
+/// In words: the first signal, and when KILL comes at the latest.
+impl fmt::Display for Ladder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Some((begun, first)), Some((kill, _))) = (self.steps.first(), self.steps.get(KILL_STEP)) else {
+            return Ok(());
+        };
+        let patience = std::time::Duration::from_millis(kill.saturating_sub(*begun));
+        write!(f, "{first}, and killed if it still lives after {}", humantime::format_duration(patience))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -70,6 +85,7 @@ mod tests {
         assert_eq!(ladder.climb(4000), [Signal::Int]);
         assert_eq!(ladder.climb(5000), [Signal::Int]);
         assert!(!ladder.has_killed());
+        assert_eq!(ladder.to_string(), "TERM, and killed if it still lives after 7s");
         assert_eq!(ladder.climb(8000), [Signal::Kill]);
         assert!(ladder.has_killed());
         assert_eq!(ladder.climb(8050), [Signal::Kill]);

@@ -16,5 +16,5 @@ mod tests;
 
 pub use choice::choose;
 pub use effect::{Attention, Change, Effect, Probe};
-pub use event::{Adoption, Event, Found, Meant, Plan, Refused, Sight, Socket, Spawn, Wish};
+pub use event::{Adoption, End, Event, Found, Meant, Plan, Refused, Sight, Socket, Spawn, Wish};
 pub use fleet::Fleet;

@@ -102,7 +102,7 @@ impl Bench {
 
     fn ended(&mut self, name: &str, generation: u64, code: i32) -> &mut Self {
         let exit = Exit::with_code(code, self.moment().wall);
-        self.tell(Event::TreeEnded { id: ServerId::new("r", name), generation, exit, cause: None })
+        self.tell(Event::TreeEnded { id: ServerId::new("r", name), generation, end: exit.into() })
     }
 
     /// Starts a server and makes it ready; gives its generation.
@@ -270,7 +270,8 @@ fn a_crash_loop_ends_in_failed_after_five_deaths() {
         bench.tell(Event::Tick);
     }
     assert_eq!((spawns, bench.state("web")), (5, State::Failed));
-    assert_eq!(bench.reason("web"), "ended with exit code 1 before it was ready");
+    let expected = "ended with exit code 1 before it was ready; given up: it ended 5 times within a minute";
+    assert_eq!(bench.reason("web"), expected);
     bench.ask("web", Wish::Up);
     assert!(bench.spawn_of("web").is_some(), "being asked begins anew");
 }
@@ -366,6 +367,111 @@ fn health_takes_two_failures_and_one_success() {
     assert_eq!((bench.state("web"), bench.reason("web").as_str()), (State::Unhealthy, "no answer"));
     bench.tell(probed(Ok(())));
     assert_eq!(bench.state("web"), State::Ready);
+}
+
+#[test]
+fn an_unhealthy_server_is_restarted_where_that_is_asked_for_but_not_for_ever() {
+    let mut bench = Bench::new(&format!("{WEB}\nhealth = 'http'\nrestart_unhealthy = true"));
+    let mut generation = bench.ready("web");
+    let mut lives = 1;
+    loop {
+        for _ in 0..2 {
+            bench.tell(Event::Probed { id: web(), generation, outcome: Err("no answer".to_owned()) });
+        }
+        assert_eq!(bench.signals(), [Signal::Term, Signal::Cont]);
+        let expected = "unhealthy: no answer; told to end with TERM, and killed if it still lives after 7s, \
+                        then started again";
+        assert_eq!((bench.state("web"), bench.reason("web").as_str()), (State::Stopping, expected));
+        bench.ended("web", generation, 0);
+        while bench.state("web") == State::Waiting {
+            bench.now_ms = bench.fleet.next_tick_ms().unwrap();
+            bench.tell(Event::Tick);
+        }
+        let Some(next) = bench.spawn_of("web") else { break };
+        generation = next;
+        lives += 1;
+        bench.spawned("web", generation).seen("web", generation, vec![socket(20_000, 200)]);
+    }
+    assert_eq!((lives, bench.state("web")), (5, State::Failed));
+}
+
+#[test]
+fn the_servers_of_a_repo_that_is_missing_for_a_moment_go_on_and_of_one_that_stays_away_are_stopped() {
+    let missing = || Event::Missing { repo: "r".to_owned(), root: "/r".into(), remembered: Vec::new() };
+    let looks = |bench: &Bench| bench.does(|e| matches!(e, Effect::LookAtRepo { repo } if repo == "r"));
+    let mut bench = Bench::new(WEB);
+    let generation = bench.ready("web");
+    bench.tell(missing());
+    assert_eq!((bench.state("web"), looks(&bench)), (State::Ready, false));
+    assert!(looks(bench.after(400)), "it makes sure");
+    bench.tell(Event::Configured { repo: "r".to_owned(), root: "/r".into(), plans: plans(WEB), problem: None });
+    bench.after(60_000);
+    assert_eq!(bench.state("web"), State::Ready);
+
+    bench.tell(missing()).after(400);
+    bench.tell(missing());
+    assert_eq!(bench.signals(), [Signal::Term, Signal::Cont]);
+    bench.ended("web", generation, 0);
+    let status = bench.fleet.status(&web()).unwrap();
+    assert_eq!((status.state, status.missing), (State::Stopped, true));
+    assert_eq!(bench.reason("web"), "`/r` is missing: moved, deleted or not mounted");
+    bench.tell(Event::Configured { repo: "r".to_owned(), root: "/r".into(), plans: plans(WEB), problem: None });
+    assert!(!bench.fleet.status(&web()).unwrap().missing);
+}
+
+#[test]
+fn a_repo_that_was_missing_from_the_start_shows_what_it_had() {
+    let mut fleet = Fleet::new();
+    let now = Moment { mono_ms: 0, wall: Timestamp(0) };
+    fleet.handle(Event::Missing { repo: "r".to_owned(), root: "/r".into(), remembered: plans(WEB) }, now);
+    let status = fleet.status(&web()).unwrap();
+    assert_eq!((status.state, status.missing), (State::Stopped, true));
+}
+
+#[test]
+fn a_server_of_somebody_else_is_flagged_when_its_port_file_goes_and_it_does_not() {
+    let mut bench = Bench::new(WEB);
+    let found = Found {
+        verdict: Verdict::Live,
+        pid: 77,
+        at: Some(([127, 0, 0, 1].into(), 8000)),
+        owner: Some(process(77)),
+        is_ours: false,
+        written_at: None,
+    };
+    bench.tell(Event::FileFound { id: web(), found: Some(found) });
+    bench.tell(Event::FileFound { id: web(), found: None });
+    assert_eq!(bench.state("web"), State::NotServing);
+    assert_eq!(bench.reason("web"), "its port file is gone, and process 77 is not");
+    bench.ask("web", Wish::Up);
+    assert_eq!(bench.spawn_of("web"), None, "a second copy is not started beside it");
+    bench.tell(Event::OwnerEnded { id: web(), owner: process(78) });
+    assert_eq!(bench.state("web"), State::NotServing, "another process's end says nothing");
+    bench.tell(Event::OwnerEnded { id: web(), owner: process(77) });
+    assert_eq!(bench.state("web"), State::Stopped);
+}
+
+#[test]
+fn what_is_told_late_of_a_life_that_has_ended_does_not_bring_it_back() {
+    let mut bench = Bench::new(WEB);
+    let generation = bench.ready("web");
+    bench.ask("web", Wish::Down);
+    bench.ended("web", generation, 0);
+    let adoption = Adoption {
+        generation,
+        shim: process(101),
+        asked_port: 20_000,
+        restarts: 0,
+        down: false,
+        started_at: Timestamp(5),
+        leader: None,
+        leader_exit: None,
+    };
+    bench.tell(Event::Adopted { id: web(), adoption });
+    assert_eq!(bench.state("web"), State::Stopped);
+    let end = Exit::with_code(1, Timestamp(0)).into();
+    bench.tell(Event::EndedUnseen { id: web(), generation, end, meant: Meant::Up, restarts: 0 });
+    assert_eq!((bench.state("web"), bench.spawn_of("web")), (State::Stopped, None));
 }
 
 #[test]
@@ -484,7 +590,7 @@ impl World {
     fn end(&mut self, id: &ServerId, code: i32) {
         if let Some(tree) = self.trees.remove(id) {
             let exit = Exit::with_code(code, Timestamp(0));
-            self.answers.push(Event::TreeEnded { id: id.clone(), generation: tree.generation, exit, cause: None });
+            self.answers.push(Event::TreeEnded { id: id.clone(), generation: tree.generation, end: exit.into() });
         }
     }
 

@@ -115,7 +115,7 @@ impl Spot {
                 Err(torn) if !torn.is_settled(Timestamp::now()) && begun.elapsed() < TORN_FOR => {
                     std::thread::park_timeout(TORN_PAUSE);
                 }
-                Err(torn) => return Some(Sighting::invalid(torn.why.to_string())),
+                Err(torn) => return Some(torn.into()),
                 Ok(seen) => return seen,
             }
         }
@@ -209,6 +209,12 @@ impl Spot {
             top.replace(".gitignore", b"*\n", Durability::Process)?;
         }
         base.make_beneath(&self.below)
+    }
+}
+
+impl From<Torn> for Sighting {
+    fn from(torn: Torn) -> Self {
+        Self::invalid(torn.why.to_string())
     }
 }
 

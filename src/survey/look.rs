@@ -1,19 +1,22 @@
 //! The state of all servers as it can be told without a daemon: from records, trees and port files.
 
+use std::io;
 use std::path::Path;
 use std::time::Instant;
 
-use super::record::{LastRun, output_of_run, run_record};
-use super::repo::plans_of;
+use super::output::{LAST_LINES, last_lines};
+use super::patience::ask_each;
+use super::record::{EndedRun, LastRun, output_of_run, run_record};
+use super::repo::{Remembered, plans_of, remembered_plans_of};
 use super::{Sighting, Spot, Store};
 use crate::model::{Instance, Moment, ServerId, Status, Timestamp};
 use crate::os::files::FileError;
 use crate::os::process::Process;
 use crate::os::sockets::{self, Listening};
 use crate::os::tree;
-use crate::paths::ServerPlace;
-use crate::settings::Repo;
-use crate::supervisor::{Event, Fleet, Found, Meant, Sight, Socket};
+use crate::paths::{Places, ServerPlace};
+use crate::settings::{Repo, Trust};
+use crate::supervisor::{End, Event, Fleet, Found, Meant, Sight, Socket};
 
 /// Every server of every registered repo, and what is wrong with repos and files, one sentence each.
 pub fn look(store: &Store) -> (Vec<Status>, Vec<String>) {
@@ -23,32 +26,43 @@ pub fn look(store: &Store) -> (Vec<Status>, Vec<String>) {
     (statuses, warnings)
 }
 
-/// The servers of some repos; as [`look`].
+/// The servers of some repos; as [`look`]. A repo that does not answer is said, and holds up nothing else.
 pub fn look_at(store: &Store, repos: &[Repo]) -> (Vec<Status>, Vec<String>) {
     let begun = Instant::now();
     let trust = store.trust();
     let mut warnings: Vec<String> = trust.warning.into_iter().collect();
     let listening = sockets::listening().unwrap_or_default();
+    let places = store.places().clone();
+    let trust = trust.value;
+    let gathered =
+        ask_each(repos.to_vec(), move |repo: Repo| (events_of_repo(&repo, &trust, &places, &listening), repo.name));
     let mut fleet = Fleet::new();
-    for repo in repos {
-        let (plans, problem) = match plans_of(repo, &trust.value, store.places()) {
-            Ok(plans) => (plans, None),
-            Err(problem) => {
-                warnings.push(format!("{}: {problem}", repo.name));
-                continue;
-            }
-        };
-        let facts: Vec<(ServerId, bool)> =
-            plans.iter().map(|p| (ServerId::new(&repo.name, &p.settings.name), p.settings.default)).collect();
-        let (name, root) = (repo.name.clone(), repo.root.clone());
-        let mut tell = |event| drop(fleet.handle(event, moment(begun)));
-        tell(Event::Configured { repo: name, root, plans, problem });
-        for (id, is_default) in facts {
-            let events = events_of(&id, &repo.root, is_default, &store.places().server(&id), &listening);
-            events.into_iter().for_each(&mut tell);
+    for (repo, gathered) in repos.iter().zip(gathered) {
+        match gathered {
+            Some((Ok(events), _)) => events.into_iter().for_each(|event| drop(fleet.handle(event, moment(begun)))),
+            Some((Err(problem), name)) => warnings.push(format!("{name}: {problem}")),
+            None => warnings.push(format!("{}: `{}` does not answer", repo.name, repo.root.display())),
         }
     }
     (fleet.statuses().cloned().collect(), warnings)
+}
+
+/// What an observer of this repo would have told the supervisor; what is wrong with it as one text.
+fn events_of_repo(repo: &Repo, trust: &Trust, places: &Places, listening: &[Listening]) -> Result<Vec<Event>, String> {
+    let is_missing = std::fs::metadata(&repo.root).is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+    let (name, root) = (repo.name.clone(), repo.root.clone());
+    let (plans, event) = if is_missing {
+        let plans = remembered_plans_of(repo, places, Remembered::All);
+        (plans.clone(), Event::Missing { repo: name, root, remembered: plans })
+    } else {
+        let plans = plans_of(repo, trust, places)?;
+        (plans.clone(), Event::Configured { repo: name, root, plans, problem: None })
+    };
+    let servers = plans.iter().flat_map(|plan| {
+        let id = ServerId::new(&repo.name, &plan.settings.name);
+        events_of(&id, &repo.root, plan.settings.default, &places.server(&id), listening)
+    });
+    Ok(std::iter::once(event).chain(servers).collect())
 }
 
 fn moment(begun: Instant) -> Moment {
@@ -65,9 +79,11 @@ fn events_of(id: &ServerId, root: &Path, is_default: bool, place: &ServerPlace, 
             let sight = sight_of(&shim, asked, listening, Some(place));
             events.push(Event::Seen { id: id.clone(), generation, sight });
         }
-        Some(LastRun::Ended { generation, exit, restarts, down, earlier_boot: false, .. }) => {
+        Some(LastRun::Ended(EndedRun { generation, exit, restarts, down, earlier_boot: false, lost_shim })) => {
             let meant = if down { Meant::Down } else { Meant::UpUnattended };
-            events.push(Event::EndedUnseen { id: id.clone(), generation, exit, meant, restarts });
+            let lines = if down || exit.is_success() { 0 } else { LAST_LINES };
+            let end = End { exit, cause: None, lost_shim: lost_shim.is_some(), last_lines: last_lines(place, lines) };
+            events.push(Event::EndedUnseen { id: id.clone(), generation, end, meant, restarts });
         }
         _ => {}
     }

@@ -4,6 +4,10 @@ mod discover;
 mod file;
 #[cfg(feature = "cli")]
 mod look;
+#[cfg(feature = "cli")]
+mod output;
+#[cfg(feature = "cli")]
+mod patience;
 mod publish;
 #[cfg(feature = "cli")]
 mod record;
@@ -19,15 +23,21 @@ pub use file::{Claim, Sighting, Spot, Torn, WriteError};
 pub(crate) use look::without_colours;
 #[cfg(feature = "cli")]
 pub use look::{look, look_at, sight_of};
+#[cfg(feature = "cli")]
+pub(crate) use output::LAST_LINES;
+#[cfg(feature = "cli")]
+pub use output::last_lines;
+#[cfg(feature = "cli")]
+pub(crate) use patience::ask_each;
 pub use publish::{Publication, publish};
 #[cfg(feature = "cli")]
 pub(crate) use record::read_record;
 #[cfg(feature = "cli")]
-pub use record::{LastRun, output_of_run, run_record};
+pub use record::{EndedRun, LastRun, output_of_run, run_record};
 #[cfg(feature = "cli")]
 pub(crate) use repo::check_trust;
 #[cfg(feature = "cli")]
-pub use repo::{Files, Untrusted, approval_in, manifest_of, plans_of, running_plans_of};
+pub use repo::{Files, Remembered, Untrusted, approval_in, manifest_of, plans_of, remembered_plans_of};
 pub use sight::evidence_of;
 #[cfg(feature = "cli")]
 pub use store::{Read, Store, StoreError, places};

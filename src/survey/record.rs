@@ -15,21 +15,25 @@ use crate::supervisor::Adoption;
 pub enum LastRun {
     /// Its shim lives.
     Alive(Adoption),
-    /// It has ended; how, as far as is known.
-    Ended {
-        /// Which life.
-        generation: u64,
-        /// How its leader ended.
-        exit: Exit,
-        /// True when it was meant to.
-        down: bool,
-        /// Restarts up to then.
-        restarts: u32,
-        /// True when the record is of an earlier boot, whose end nobody saw.
-        earlier_boot: bool,
-        /// The shim, when it is gone without a word about its tree.
-        lost_shim: Option<Instance>,
-    },
+    /// It has ended.
+    Ended(EndedRun),
+}
+
+/// How a server's last life ended, as far as is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndedRun {
+    /// Which life.
+    pub generation: u64,
+    /// How its leader ended.
+    pub exit: Exit,
+    /// True when it was meant to.
+    pub down: bool,
+    /// Restarts up to then.
+    pub restarts: u32,
+    /// True when the record is of an earlier boot, whose end nobody saw.
+    pub earlier_boot: bool,
+    /// The shim, when it is gone without a word about its tree.
+    pub lost_shim: Option<Instance>,
 }
 
 const MAX_BYTES: u64 = 1 << 20;
@@ -63,7 +67,8 @@ pub fn run_record(place: &ServerPlace) -> Option<LastRun> {
     }
     let earlier_boot = shim.boot_id != process::boot_id();
     let lost_shim = (!gone && !earlier_boot).then_some(shim);
-    Some(LastRun::Ended { generation, exit: leader_exit.unwrap_or_default(), down, restarts, earlier_boot, lost_shim })
+    let exit = leader_exit.unwrap_or_default();
+    Some(LastRun::Ended(EndedRun { generation, exit, down, restarts, earlier_boot, lost_shim }))
 }
 
 /// What the last shim of a server wrote when it began.

@@ -90,33 +90,49 @@ pub(crate) fn check_trust(files: &Files, server: &ServerSettings, trust: &Trust)
     Err(Untrusted { approval, difference, was_approved })
 }
 
-/// The servers of a repo that run, whatever its settings say by now: from the records of their shims.
-pub fn running_plans_of(repo: &Repo, places: &Places) -> Vec<Plan> {
+/// Which of a repo's servers are meant, of those that have run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Remembered {
+    /// Those whose shim lives.
+    Running,
+    /// All; when there are none, the one that every repo has.
+    All,
+}
+
+/// The servers of a repo as the records of their shims tell, whatever its settings say by now; opens nothing in the
+/// repo itself.
+pub fn remembered_plans_of(repo: &Repo, places: &Places, which: Remembered) -> Vec<Plan> {
     let folders = std::fs::read_dir(places.servers().join(&repo.name)).into_iter().flatten().flatten();
     let plan = |folder: std::fs::DirEntry| {
         let place = ServerPlace(folder.path());
         let record: Record = read_record(&place)?;
-        let is_alive = matches!(run_record(&place), Some(LastRun::Alive(_)));
+        let is_meant = which == Remembered::All || matches!(run_record(&place), Some(LastRun::Alive(_)));
         let settings = ServerSettings::remembered(&record.id.server, record.is_default, &record.command);
-        is_alive.then(|| Plan {
-            trusted: false,
-            port_file: port_file_of(&repo.root, &settings.name, settings.default),
-            log: place.log(),
-            settings,
-        })
+        is_meant.then(|| plan_of(repo, settings, false, places))
     };
-    folders.filter_map(plan).collect()
+    let mut plans: Vec<Plan> = folders.filter_map(plan).collect();
+    if plans.is_empty() && which == Remembered::All {
+        plans.extend(Manifest::absent().servers.into_iter().map(|settings| plan_of(repo, settings, true, places)));
+    }
+    plans
+}
+
+fn plan_of(repo: &Repo, settings: ServerSettings, trusted: bool, places: &Places) -> Plan {
+    Plan {
+        trusted,
+        port_file: port_file_of(&repo.root, &settings.name, settings.default),
+        log: places.server(&ServerId::new(&repo.name, &settings.name)).log(),
+        settings,
+    }
 }
 
 /// A repo's servers, ready for the supervisor.
 pub fn plans_of(repo: &Repo, trust: &Trust, places: &Places) -> Result<Vec<Plan>, String> {
     let manifest = manifest_of(&repo.root)?;
     let files = Files::of(&repo.root);
-    let plan = |settings: ServerSettings| Plan {
-        trusted: check_trust(&files, &settings, trust).is_ok(),
-        port_file: port_file_of(&repo.root, &settings.name, settings.default),
-        log: places.server(&ServerId::new(&repo.name, &settings.name)).log(),
-        settings,
+    let plan = |settings: ServerSettings| {
+        let trusted = check_trust(&files, &settings, trust).is_ok();
+        plan_of(repo, settings, trusted, places)
     };
     Ok(manifest.servers.into_iter().map(plan).collect())
 }

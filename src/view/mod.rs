@@ -38,8 +38,8 @@ pub fn table(servers: &[Status], now: Timestamp, style: Style) -> String {
 pub fn details(server: &Status, now: Timestamp, style: Style) -> String {
     let mut text = String::new();
     let state = match style {
-        Style::Colour => painted(server.state.word(), server.state),
-        Style::Plain => server.state.word().to_owned(),
+        Style::Colour => painted(state_word(server), server.state),
+        Style::Plain => state_word(server).to_owned(),
     };
     let since = server.since.map(|since| format!(" for {}", age(since, now))).unwrap_or_default();
     let _ = writeln!(text, "{}  {state}{since}", server.id());
@@ -60,7 +60,19 @@ pub fn details(server: &Status, now: Timestamp, style: Style) -> String {
     fact("command", server.command.as_ref().map(|command| format!("{command}{trusted}")));
     fact("port file", server.verdict.as_ref().map(|v| format!("{}  ({v})", server.port_file.display())));
     fact("log", server.log.as_ref().map(|log| log.display().to_string()));
+    for line in &server.last_lines {
+        let _ = writeln!(text, "  | {line}");
+    }
+    if server.missing {
+        let repo = &server.repo;
+        let _ = writeln!(text, "  hint: `pierhead remove {repo}` forgets it; moved? then `pierhead add` its new path");
+    }
     text
+}
+
+/// The word for its state; a stopped server of a repo that is gone is missing.
+fn state_word(server: &Status) -> &'static str {
+    if server.missing && server.state == State::Stopped { "missing" } else { server.state.word() }
 }
 
 /// One change as a line of `events`.
@@ -90,7 +102,7 @@ fn row(server: &Status, now: Timestamp) -> [String; 6] {
     };
     [
         server.id().to_string(),
-        server.state.word().to_owned(),
+        state_word(server).to_owned(),
         server.url.clone().unwrap_or_else(dash),
         server.pid.map_or_else(dash, |pid| pid.to_string()),
         server.since.map_or_else(dash, |since| age(since, now)),
@@ -147,6 +159,8 @@ mod tests {
             since: Some(Timestamp(1_000_000)),
             verdict: is_ready.then(|| "live".to_owned()),
             reason: (!is_ready).then(|| "ended with exit code 1".to_owned()),
+            last_lines: if is_ready { Vec::new() } else { vec!["no such table".to_owned()] },
+            missing: false,
             exit: if is_ready { Exit::default() } else { Exit::with_code(1, Timestamp(1_000_000)) },
             restarts: 0,
             next_try: None,
@@ -185,6 +199,7 @@ shop/worker  failed for 5 s
   last end   exit code 1, 5 s ago
   command    npm run dev
   log        /state/output.log
+  | no such table
 ";
         assert_eq!(details(&server("worker", State::Failed), Timestamp(1_005_000), Style::Plain), expected);
     }

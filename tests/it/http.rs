@@ -1,9 +1,12 @@
-//! One HTTP request with std.
+//! HTTP requests with std.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
+use serde_json::Value;
+
 use crate::limits::LIMIT;
+use crate::sandbox::Sandbox;
 
 /// A status and a body.
 #[derive(Debug)]
@@ -45,4 +48,80 @@ fn parse(url: &str) -> Option<(SocketAddr, &str)> {
     let rest = url.strip_prefix("http://")?;
     let (authority, path) = rest.find('/').map_or((rest, "/"), |at| rest.split_at(at));
     Some((authority.parse().ok()?, path))
+}
+
+/// A connection that says exactly what it is told to.
+pub(crate) struct Exchange {
+    stream: TcpStream,
+    host: String,
+}
+
+/// An answer with its headers, their names in lower case.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: String,
+}
+
+impl Exchange {
+    /// With the discovery of a sandbox's daemon, on 127.0.0.1.
+    #[track_caller]
+    pub(crate) fn with_discovery(sandbox: &Sandbox) -> Self {
+        let host = format!("127.0.0.1:{}", sandbox.discovery_port());
+        let stream = TcpStream::connect(&host).unwrap_or_else(|error| panic!("connect to discovery: {error}"));
+        stream.set_read_timeout(Some(LIMIT)).expect("set a limit");
+        Self { stream, host }
+    }
+
+    /// Asks as a program would, with more headers.
+    #[track_caller]
+    pub(crate) fn ask(self, method: &str, path: &str, headers: &[(&str, &str)]) -> Reply {
+        let mut text = format!("{method} {path} HTTP/1.1\r\nHost: {}\r\n", self.host);
+        for (name, value) in headers {
+            text.extend([*name, ": ", *value, "\r\n"]);
+        }
+        let reply = self.say(format!("{text}\r\n").as_bytes());
+        reply.unwrap_or_else(|text| panic!("no answer to {method} {path} {headers:?}, but {text:?}"))
+    }
+
+    /// Says bytes and reads all that comes back: an answer, or text that is none. The other side may close before it
+    /// has heard everything.
+    pub(crate) fn say(mut self, bytes: &[u8]) -> Result<Reply, String> {
+        let _ = self.stream.write_all(bytes);
+        self.listen()
+    }
+
+    /// Reads until the other side closes.
+    pub(crate) fn listen(mut self) -> Result<Reply, String> {
+        let mut bytes = Vec::new();
+        if let Err(error) = self.stream.read_to_end(&mut bytes) {
+            assert_ne!(error.kind(), std::io::ErrorKind::WouldBlock, "the other side neither answers nor closes");
+        }
+        parse_reply(&String::from_utf8_lossy(&bytes))
+    }
+}
+
+/// An answer; the text itself where it is none.
+pub(crate) fn parse_reply(text: &str) -> Result<Reply, String> {
+    let parts = text.split_once("\r\n\r\n").and_then(|(head, body)| {
+        let (first, headers) = head.split_once("\r\n").unwrap_or((head, ""));
+        let status = first.strip_prefix("HTTP/1.")?.get(2..5)?.parse().ok()?;
+        let header = |line: &str| line.split_once(": ").map(|(name, value)| (name.to_lowercase(), value.to_owned()));
+        Some(Reply { status, headers: headers.lines().filter_map(header).collect(), body: body.to_owned() })
+    });
+    parts.ok_or_else(|| text.to_owned())
+}
+
+impl Reply {
+    /// The body as JSON.
+    #[track_caller]
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("no JSON: {error}: {self:?}"))
+    }
+
+    /// One header's value.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
 }

@@ -16,7 +16,9 @@ mod sandbox;
 
 mod contract;
 mod daemon;
+mod discovery;
 mod faults;
+mod faults_access;
 mod lifecycle;
 mod logs;
 mod open;

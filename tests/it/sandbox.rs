@@ -24,6 +24,7 @@ pub(crate) struct Sandbox {
     user: Option<u32>,
     /// What every program is run by: `nsenter` with its arguments, once the sandbox has namespaces of its own.
     enter: RefCell<Vec<String>>,
+    discovery_port: u16,
     _ports: Vec<fs::File>,
 }
 
@@ -58,7 +59,8 @@ impl Sandbox {
         let mark = format!("mark-{}", dir.path().file_name().and_then(|name| name.to_str()).unwrap_or("?"));
         let (first_port, ports) = reserve_ports(count);
         let (env, groups, enter) = (RefCell::default(), RefCell::default(), RefCell::default());
-        let sandbox = Self { dir, mark, env, groups, user, enter, _ports: ports };
+        let discovery_port = first_port + count - 1;
+        let sandbox = Self { dir, mark, env, groups, user, enter, discovery_port, _ports: ports };
         for (folder, mode) in [("", 0o755), ("h", 0o755), ("c", 0o700), ("s", 0o700), ("r", 0o700), ("src", 0o755)] {
             let path = sandbox.path(folder);
             fs::create_dir_all(&path).expect("make a folder");
@@ -67,7 +69,10 @@ impl Sandbox {
         }
         fs::create_dir(sandbox.config("")).expect("make the settings folder");
         fs::set_permissions(sandbox.config(""), fs::Permissions::from_mode(0o700)).expect("set a folder's mode");
-        let settings = format!("first_port = {first_port}\nlast_port = {}\n", first_port + count - 1);
+        let settings = format!(
+            "first_port = {first_port}\nlast_port = {}\ndiscovery_port = {discovery_port}\n",
+            discovery_port - 1
+        );
         fs::write(sandbox.config("config.toml"), settings).expect("write the settings");
         sandbox.give(&sandbox.config(""));
         sandbox.give(&sandbox.config("config.toml"));
@@ -87,6 +92,11 @@ impl Sandbox {
     /// Where settings are.
     pub(crate) fn config(&self, file: &str) -> PathBuf {
         self.path("c/pierhead").join(file)
+    }
+
+    /// The TCP port of its daemon's discovery: the last of its own.
+    pub(crate) fn discovery_port(&self) -> u16 {
+        self.discovery_port
     }
 
     /// Writes a file inside, which is how tests tell a fixture to do something.

@@ -1,14 +1,16 @@
 //! One server: what it is doing, and what follows from what happens to it.
 
+mod status;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::backoff::{Backoff, Next};
+use super::backoff::{Backoff, MOST_ENDS, Next};
 use super::choice::choose;
 use super::ladder::Ladder;
-use super::{Adoption, Attention, Effect, Found, Meant, Plan, Probe, Refused, Sight, Socket, Spawn, Wish};
-use crate::model::{Exit, Instance, Moment, Origin, ServerId, State, Status, Timestamp, Unsure, Verdict};
-use crate::portfile::{connect_host, loopback_url};
+use super::{Adoption, Attention, Effect, End, Found, Meant, Plan, Probe, Refused, Sight, Socket, Spawn, Wish};
+use crate::model::{Exit, Instance, Moment, Origin, ServerId, State, Timestamp, Unsure, Verdict};
+use crate::portfile::connect_host;
 use crate::settings::{Ready, Restart};
 
 /// One server.
@@ -17,16 +19,21 @@ pub(super) struct Server {
     pub(super) id: ServerId,
     pub(super) root: PathBuf,
     pub(super) plan: Plan,
-    /// True when its repo's settings do not name it any more: it is forgotten once it has stopped.
-    pub(super) is_leaving: bool,
+    pub(super) standing: Standing,
     is_wanted: bool,
     phase: Phase,
     generation: u64,
+    /// The latest life whose end is known: what is still told of it is late.
+    ended: u64,
     restarts: u32,
     backoff: Backoff,
     last_exit: Exit,
+    /// What it said last, when it ended by itself.
+    last_lines: Vec<String>,
     reason: Option<String>,
     file: Option<Found>,
+    /// A live port file of somebody else's server that went away without its process.
+    stray: Option<Found>,
     /// Why the port file could not be written.
     file_problem: Option<String>,
     /// Who served last: a look at the port file from before its end may be reported after it.
@@ -34,6 +41,17 @@ pub(super) struct Server {
     since: Option<Timestamp>,
     is_fresh_adoption: bool,
     shown: State,
+}
+
+/// Whether a server is one of its repo's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// Its repo's settings name it.
+    Named,
+    /// Its repo's directory is not there.
+    Missing,
+    /// Its repo's settings name it no more, or its repo was removed: it is forgotten once it has stopped.
+    Leaving,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,7 +63,7 @@ enum Phase {
     },
     Spawning {
         /// Its end was reported before its start was.
-        ended: Option<Exit>,
+        ended: Option<End>,
     },
     Running(Running),
     Stopping(Stopping),
@@ -82,6 +100,12 @@ struct Running {
 }
 
 impl Running {
+    /// Its address, as one can connect to it.
+    fn address(&self) -> Option<(std::net::IpAddr, u16)> {
+        let socket = self.serving.as_ref()?;
+        Some((connect_host(socket.address)?, socket.port))
+    }
+
     /// True for a moment after a server said in its output that it is ready: its socket, if it has one, is being proven.
     fn must_wait_for_socket(&mut self, now: Moment) -> bool {
         let said_ms = *self.said_ready_ms.get_or_insert(now.mono_ms);
@@ -117,6 +141,8 @@ enum Then {
     Start,
     /// It had died already; this clears away what it left.
     Die(Exit),
+    /// It is unhealthy, for this reason, and is started again as its settings say.
+    Heal(String),
 }
 
 /// Between a probe's answer and the next probe of a start.
@@ -125,6 +151,8 @@ const LOG_PROBE_MS: u64 = 100;
 /// A server that said that it is ready and has no socket by then has none.
 const SOCKET_AFTER_WORDS_MS: u64 = 500;
 const HEALTH_PROBE_MS: u64 = 5_000;
+/// After a failure: whether it was more than a moment's is known soon.
+const HEALTH_AGAIN_MS: u64 = 1_000;
 const HEALTH_FAILURES: u8 = 2;
 /// How long a reload may take before the server is called not serving (nodemon, Next: up to 0.4 s; forgiven: 2 s).
 const FORGIVEN_MS: u64 = 2_000;
@@ -137,15 +165,18 @@ impl Server {
             id,
             root,
             plan,
-            is_leaving: false,
+            standing: Standing::Named,
             is_wanted: false,
             phase: Phase::Stopped,
             generation: 0,
+            ended: 0,
             restarts: 0,
             backoff: Backoff::default(),
             last_exit: Exit::default(),
+            last_lines: Vec::new(),
             reason: None,
             file: None,
+            stray: None,
             file_problem: None,
             last_owner: None,
             since: None,
@@ -237,8 +268,8 @@ impl Server {
                 let ended = ended.take();
                 self.reason = None;
                 self.run(Life { shim, leader, asked_port, origin: Origin::Spawned, was_ready: false }, now, out);
-                if let Some(exit) = ended {
-                    self.tree_ended(generation, exit, None, now, out);
+                if let Some(end) = ended {
+                    self.tree_ended(generation, end, now, out);
                 } else if !self.is_wanted {
                     self.begin_stop(Then::Rest, now, out);
                 }
@@ -258,7 +289,7 @@ impl Server {
     pub(super) fn adopted(&mut self, adoption: Adoption, now: Moment, out: &mut Vec<Effect>) {
         let is_ours = matches!(self.phase, Phase::Spawning { .. }) && adoption.generation == self.generation;
         let is_running = matches!(self.phase, Phase::Running(_) | Phase::Stopping(_));
-        if is_ours || is_running || adoption.generation < self.generation {
+        if is_ours || is_running || adoption.generation < self.generation || adoption.generation <= self.ended {
             return;
         }
         // Of two shims only one has the server's lock; while ours is being spawned, the one that reports has it.
@@ -281,22 +312,24 @@ impl Server {
     pub(super) fn ended_unseen(
         &mut self,
         generation: u64,
-        exit: Exit,
+        end: End,
         meant: Meant,
         restarts: u32,
         now: Moment,
         out: &mut Vec<Effect>,
     ) {
-        if self.phase != Phase::Stopped || generation < self.generation {
+        if self.phase != Phase::Stopped || generation < self.generation || generation <= self.ended {
             return;
         }
         self.generation = generation;
+        self.ended = generation;
         self.restarts = restarts;
         self.is_wanted = meant == Meant::Up;
         // Whether it had been ready is not known; that it was meant to run is.
-        self.died(exit, true, None, now, out);
+        self.died(end, true, now, out);
         if meant == Meant::Down {
             self.reason = None;
+            self.last_lines.clear();
         }
     }
 
@@ -313,17 +346,11 @@ impl Server {
         }
     }
 
-    pub(super) fn tree_ended(
-        &mut self,
-        generation: u64,
-        exit: Exit,
-        cause: Option<String>,
-        now: Moment,
-        out: &mut Vec<Effect>,
-    ) {
+    pub(super) fn tree_ended(&mut self, generation: u64, end: End, now: Moment, out: &mut Vec<Effect>) {
         if generation != self.generation {
             return;
         }
+        self.ended = generation;
         // What is known of the port file is about the life that has ended; it is looked at again.
         if matches!(self.phase, Phase::Running(_) | Phase::Stopping(_)) {
             self.file = None;
@@ -332,25 +359,26 @@ impl Server {
         match std::mem::replace(&mut self.phase, Phase::Stopped) {
             Phase::Running(running) => {
                 self.end_watch(out);
-                self.died(exit, running.life.was_ready, cause, now, out);
+                self.died(end, running.life.was_ready, now, out);
             }
             Phase::Stopping(stopping) => {
                 self.end_watch(out);
                 let was_ready = stopping.life.was_ready;
                 match stopping.then {
-                    Then::Die(exit) => self.died(exit, was_ready, cause, now, out),
+                    Then::Die(exit) => self.died(End { exit, ..end }, was_ready, now, out),
+                    Then::Heal(why) => self.heal(end, &why, now, out),
                     Then::Rest => {
                         self.phase = Phase::Clearing;
-                        self.last_exit = exit;
+                        self.last_exit = end.exit;
                         self.reason = None;
                     }
                     Then::Start => {
-                        self.last_exit = exit;
+                        self.last_exit = end.exit;
                         self.begin_anew();
                     }
                 }
             }
-            Phase::Spawning { .. } => self.phase = Phase::Spawning { ended: Some(exit) },
+            Phase::Spawning { .. } => self.phase = Phase::Spawning { ended: Some(end) },
             other => self.phase = other,
         }
     }
@@ -420,9 +448,13 @@ impl Server {
                 running.health_failures = running.health_failures.saturating_add(1);
                 if running.health_failures >= HEALTH_FAILURES {
                     running.stage = Stage::Unhealthy;
-                    self.reason = Some(why);
+                    self.reason = Some(why.clone());
+                    if self.plan.settings.restart_unhealthy {
+                        return self.begin_stop(Then::Heal(why), now, out);
+                    }
                 }
-                running.probe_ms = Some(now.mono_ms + HEALTH_PROBE_MS);
+                let pause = if running.stage == Stage::Ready { HEALTH_AGAIN_MS } else { HEALTH_PROBE_MS };
+                running.probe_ms = Some(now.mono_ms + pause);
             }
             (Stage::Announcing(_) | Stage::Lost { .. } | Stage::NotServing, _) => {
                 running.probe_ms = Some(now.mono_ms + HEALTH_PROBE_MS);
@@ -439,9 +471,14 @@ impl Server {
         if self.phase == Phase::Clearing && !is_of_the_dead {
             self.phase = Phase::Stopped;
         }
-        self.file = found.filter(|_| !is_of_the_dead);
+        let before = std::mem::replace(&mut self.file, found.filter(|_| !is_of_the_dead));
         if self.file.is_some() {
             self.file_problem = None;
+            self.stray = None;
+        } else if matches!(self.phase, Phase::Stopped | Phase::Waiting { .. } | Phase::Failed) {
+            // The file of a server of somebody else's went, its process did not: that is told until it ends.
+            let is_theirs = |file: &Found| file.owner.is_some() && !file.is_ours && file.verdict == Verdict::Live;
+            self.stray = before.filter(is_theirs).or(self.stray.take());
         }
         let Phase::Running(running) = &mut self.phase else { return };
         let is_live = self.file.as_ref().is_some_and(|file| file.verdict == Verdict::Live);
@@ -474,8 +511,33 @@ impl Server {
         }
     }
 
+    /// A process that a port file named has ended.
+    pub(super) fn owner_ended(&mut self, owner: &Instance) {
+        let is_owners = |found: &mut Found| found.owner.as_ref().is_some_and(|other| other.is_same_life(owner));
+        self.stray.take_if(is_owners);
+        // Without its directory nobody will look at the file again.
+        if self.standing == Standing::Missing {
+            self.file.take_if(is_owners);
+        }
+    }
+
+    /// Its repo's directory is not there.
+    pub(super) fn went_missing(&mut self) {
+        if self.standing == Standing::Named {
+            self.standing = Standing::Missing;
+        }
+    }
+
+    /// Its repo's directory is there.
+    pub(super) fn came_back(&mut self) {
+        if self.standing == Standing::Missing {
+            self.standing = Standing::Named;
+        }
+    }
+
     pub(super) fn reaped(&mut self, why: &str) {
         self.file = None;
+        self.stray = None;
         if matches!(self.phase, Phase::Stopped) {
             self.reason = Some(format!("port file removed: {why}"));
         }
@@ -553,6 +615,7 @@ impl Server {
         self.backoff.forget();
         self.restarts = 0;
         self.reason = None;
+        self.last_lines.clear();
         self.phase = Phase::Queued { waits_for: Vec::new() };
     }
 
@@ -610,7 +673,7 @@ impl Server {
         let settings = &self.plan.settings;
         let timeout_ms = match then {
             Then::Die(_) => SWEEP_MS.min(millis(settings.stop_timeout)),
-            Then::Rest | Then::Start => millis(settings.stop_timeout),
+            Then::Rest | Then::Start | Then::Heal(_) => millis(settings.stop_timeout),
         };
         let mut ladder = Ladder::begin(now.mono_ms, settings.stop_signal, timeout_ms);
         let signals = ladder.climb(now.mono_ms);
@@ -621,16 +684,14 @@ impl Server {
         self.send(&shim, signals, out);
     }
 
-    fn died(&mut self, exit: Exit, was_ready: bool, cause: Option<String>, now: Moment, out: &mut Vec<Effect>) {
+    fn died(&mut self, end: End, was_ready: bool, now: Moment, out: &mut Vec<Effect>) {
         out.push(Effect::CheckFile { id: self.id.clone() });
-        let ready = if was_ready { "" } else { " before it was ready" };
-        let is_hopeless = cause.is_some() && !was_ready;
-        let cause = cause.map(|cause| format!(": {cause}")).unwrap_or_default();
-        let reason = format!("ended with {exit}{ready}{cause}");
-        let is_success = exit.is_success();
-        let is_missing = exit.code == Some(127);
-        self.last_exit = exit;
-        self.reason = Some(reason);
+        let is_hopeless = end.cause.is_some() && !was_ready;
+        let is_success = end.exit.is_success();
+        let is_missing = end.exit.code == Some(127);
+        self.reason = Some(why_ended(&end, was_ready));
+        self.last_exit = end.exit;
+        self.last_lines = end.last_lines;
         if !self.is_wanted {
             self.phase = Phase::Stopped;
             return;
@@ -640,19 +701,36 @@ impl Server {
             Restart::OnFailure if is_success => Phase::Failed,
             Restart::Never => Phase::Failed,
             Restart::Always | Restart::OnFailure if is_hopeless => Phase::Failed,
-            Restart::Always | Restart::OnFailure if is_missing => {
-                self.reason = Some("ended with exit code 127: a command in it was not found".to_owned());
+            Restart::Always | Restart::OnFailure if is_missing => Phase::Failed,
+            Restart::Always | Restart::OnFailure => self.next_life(was_ready, now),
+        };
+        if self.phase == Phase::Failed {
+            out.push(Effect::MarkDown { id: self.id.clone() });
+        }
+    }
+
+    /// What follows an end that is to be followed by another life.
+    fn next_life(&mut self, was_ready: bool, now: Moment) -> Phase {
+        match self.backoff.count(now.mono_ms, was_ready) {
+            Next::After(0) => {
+                self.restarts += 1;
+                Phase::Queued { waits_for: Vec::new() }
+            }
+            Next::After(delay) => Phase::Waiting { until_ms: now.mono_ms + delay },
+            Next::GiveUp => {
+                let reason = self.reason.take().unwrap_or_default();
+                self.reason = Some(format!("{reason}; given up: it ended {MOST_ENDS} times within a minute"));
                 Phase::Failed
             }
-            Restart::Always | Restart::OnFailure => match self.backoff.count(now.mono_ms, was_ready) {
-                Next::After(0) => {
-                    self.restarts += 1;
-                    Phase::Queued { waits_for: Vec::new() }
-                }
-                Next::After(delay) => Phase::Waiting { until_ms: now.mono_ms + delay },
-                Next::GiveUp => Phase::Failed,
-            },
-        };
+        }
+    }
+
+    /// It was stopped for being unhealthy: started again, but not for ever.
+    fn heal(&mut self, end: End, why: &str, now: Moment, out: &mut Vec<Effect>) {
+        self.last_exit = end.exit;
+        self.last_lines = end.last_lines;
+        self.reason = Some(format!("stopped for being unhealthy: {why}"));
+        self.phase = if self.is_wanted { self.next_life(true, now) } else { Phase::Clearing };
         if self.phase == Phase::Failed {
             out.push(Effect::MarkDown { id: self.id.clone() });
         }
@@ -666,9 +744,8 @@ impl Server {
 
     fn probe(&self, out: &mut Vec<Effect>) {
         let Phase::Running(running) = &self.phase else { return };
-        let at = running.serving.as_ref().and_then(|s| Some((connect_host(s.address)?, s.port)));
         let settings = &self.plan.settings;
-        let probe = match (running.stage, &settings.ready, &settings.health, at) {
+        let probe = match (running.stage, &settings.ready, &settings.health, running.address()) {
             (Stage::Starting, Ready::Log(pattern), _, _) => Probe::Log(pattern.clone()),
             (Stage::Starting, Ready::Http(path), _, Some((address, port))) => {
                 Probe::Ready { address, port, path: path.clone() }
@@ -702,139 +779,20 @@ impl Server {
         let effect = |signal| Effect::Signal { id: self.id.clone(), shim: shim.clone(), signal };
         out.extend(signals.into_iter().map(effect));
     }
+}
 
-    // ---- what everybody sees
-
-    /// The live port file of a server that somebody else started.
-    pub(super) fn external(&self) -> Option<&Found> {
-        let is_idle = matches!(self.phase, Phase::Stopped | Phase::Failed | Phase::Waiting { .. });
-        self.file.as_ref().filter(|file| is_idle && file.verdict == Verdict::Live)
+/// How it ended, and why, in words.
+fn why_ended(end: &End, was_ready: bool) -> String {
+    if end.lost_shim {
+        return "its shim was killed; what was left of it was ended".to_owned();
     }
-
-    /// True when nothing of it runs or is about to.
-    pub(super) fn is_idle(&self) -> bool {
-        matches!(self.phase, Phase::Stopped | Phase::Failed)
-    }
-
-    /// True when what depends on it may start.
-    pub(super) fn is_ready(&self) -> bool {
-        self.state() == State::Ready
-    }
-
-    /// Why what depends on it cannot start, for one that is idle.
-    pub(super) fn why_idle(&self) -> String {
-        let what = if self.phase == Phase::Failed { "failed" } else { "is stopped" };
-        let reason = self.reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default();
-        format!("`{}` {what}{reason}", self.id.server)
-    }
-
-    fn state(&self) -> State {
-        match &self.phase {
-            Phase::Queued { .. } | Phase::Spawning { .. } => State::Starting,
-            Phase::Running(running) => match running.stage {
-                Stage::Starting => State::Starting,
-                Stage::Announcing(before) => before,
-                Stage::Ready | Stage::Lost { .. } => State::Ready,
-                Stage::NotServing => State::NotServing,
-                Stage::Unhealthy => State::Unhealthy,
-            },
-            Phase::Stopping(_) | Phase::Clearing => State::Stopping,
-            Phase::Stopped | Phase::Waiting { .. } | Phase::Failed => match &self.file {
-                Some(Found { verdict: Verdict::Live, .. }) => State::Ready,
-                Some(Found { verdict: Verdict::Unsure(_), .. }) => State::NotServing,
-                _ => match &self.phase {
-                    Phase::Waiting { .. } => State::Waiting,
-                    Phase::Failed => State::Failed,
-                    _ => State::Stopped,
-                },
-            },
-        }
-    }
-
-    /// Notes since when it is in its state; called after every event.
-    pub(super) fn stamp(&mut self, now: Moment) {
-        let state = self.state();
-        if state != self.shown || (self.since.is_none() && state != State::Stopped) {
-            self.shown = state;
-            let written = self.external().and_then(|file| file.written_at);
-            // What was taken over is as old as its record says.
-            let taken_over = self.since.filter(|_| std::mem::take(&mut self.is_fresh_adoption));
-            self.since = Some(written.or(taken_over).unwrap_or(now.wall));
-        }
-    }
-
-    /// The server as everybody sees it.
-    pub(super) fn status(&self, now: Moment) -> Status {
-        let settings = &self.plan.settings;
-        let (origin, pid, at) = self.whereabouts();
-        let host = at.and_then(|(address, _)| connect_host(address));
-        let port = at.map(|(_, port)| port);
-        let url = host.zip(port).map(|(host, port)| loopback_url(host, port, "/"));
-        let next_try = match &self.phase {
-            Phase::Waiting { until_ms } => Some(Timestamp(now.wall.0 + until_ms.saturating_sub(now.mono_ms))),
-            _ => None,
-        };
-        Status {
-            repo: self.id.repo.clone(),
-            root: self.root.clone(),
-            server: self.id.server.clone(),
-            default: settings.default,
-            state: self.state(),
-            origin,
-            pid,
-            host: host.map(|host| host.to_string()),
-            port,
-            url,
-            since: self.since,
-            verdict: self.file.as_ref().map(|file| file.verdict.word().to_owned()),
-            reason: self.explain(),
-            exit: self.last_exit.clone(),
-            restarts: self.restarts,
-            next_try,
-            command: settings.command.as_ref().map(ToString::to_string),
-            trusted: self.plan.trusted,
-            port_file: self.plan.port_file.clone(),
-            log: settings.command.as_ref().map(|_| self.plan.log.clone()),
-        }
-    }
-
-    fn whereabouts(&self) -> (Option<Origin>, Option<u32>, Option<(std::net::IpAddr, u16)>) {
-        match &self.phase {
-            Phase::Running(running) => {
-                let pid = running.serving.as_ref().map(|socket| socket.owner.pid).or(running.life.leader);
-                let at = running.serving.as_ref().map(|socket| (socket.address, socket.port));
-                (Some(running.life.origin), pid, at)
-            }
-            Phase::Stopping(stopping) => (Some(stopping.life.origin), stopping.life.leader, None),
-            Phase::Queued { .. } | Phase::Spawning { .. } | Phase::Clearing => (None, None, None),
-            Phase::Stopped | Phase::Waiting { .. } | Phase::Failed => match &self.file {
-                Some(Found { verdict: Verdict::Live | Verdict::Unsure(_), pid, at, .. }) if *pid != 0 => {
-                    (Some(Origin::External), Some(*pid), *at)
-                }
-                _ => (None, None, None),
-            },
-        }
-    }
-
-    fn explain(&self) -> Option<String> {
-        if let Some(file) = &self.file
-            && self.whereabouts().0 == Some(Origin::External)
-        {
-            return file.verdict.reason();
-        }
-        let verdict = || self.file.as_ref().and_then(|file| file.verdict.reason());
-        match &self.phase {
-            Phase::Queued { waits_for } if !waits_for.is_empty() => Some(format!("waits for {}", waits_for.join(", "))),
-            Phase::Running(Running { stage: Stage::Starting, serving: None, .. }) => {
-                self.reason.clone().or_else(|| Some("not listening yet".to_owned()))
-            }
-            Phase::Running(Running { stage: Stage::Lost { .. }, .. }) => {
-                Some("its listener is gone; a reload may bring it back".to_owned())
-            }
-            Phase::Running(_) => self.reason.clone().or_else(|| self.file_problem.clone()).or_else(verdict),
-            _ => self.reason.clone().or_else(verdict),
-        }
-    }
+    let ready = if was_ready { "" } else { " before it was ready" };
+    let cause = match &end.cause {
+        Some(cause) => format!(": {cause}"),
+        None if end.exit.code == Some(127) => ": a command in it was not found".to_owned(),
+        None => String::new(),
+    };
+    format!("ended with {}{ready}{cause}", end.exit)
 }
 
 fn millis(duration: std::time::Duration) -> u64 {

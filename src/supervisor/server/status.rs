@@ -1,0 +1,166 @@
+//! A server as everybody sees it: its state, where it is, and why it is as it is.
+
+use super::{Found, Phase, Running, Server, Stage, Standing, Stopping, Then};
+use crate::model::{Moment, Origin, State, Status, Timestamp, Verdict};
+use crate::portfile::{connect_host, loopback_url};
+
+impl Server {
+    /// The live port file of a server that somebody else started.
+    pub(in crate::supervisor) fn external(&self) -> Option<&Found> {
+        let is_idle = matches!(self.phase, Phase::Stopped | Phase::Failed | Phase::Waiting { .. });
+        let live = self.file.as_ref().filter(|file| file.verdict == Verdict::Live);
+        live.or(self.stray.as_ref()).filter(|_| is_idle)
+    }
+
+    /// True when nothing of it runs or is about to.
+    pub(in crate::supervisor) fn is_idle(&self) -> bool {
+        matches!(self.phase, Phase::Stopped | Phase::Failed)
+    }
+
+    /// True when what depends on it may start.
+    pub(in crate::supervisor) fn is_ready(&self) -> bool {
+        self.state() == State::Ready
+    }
+
+    /// Why what depends on it cannot start, for one that is idle.
+    pub(in crate::supervisor) fn why_idle(&self) -> String {
+        let what = if self.phase == Phase::Failed { "failed" } else { "is stopped" };
+        let reason = self.reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default();
+        format!("`{}` {what}{reason}", self.id.server)
+    }
+
+    fn state(&self) -> State {
+        match &self.phase {
+            Phase::Queued { .. } | Phase::Spawning { .. } => State::Starting,
+            Phase::Running(running) => match running.stage {
+                Stage::Starting => State::Starting,
+                Stage::Announcing(before) => before,
+                Stage::Ready | Stage::Lost { .. } => State::Ready,
+                Stage::NotServing => State::NotServing,
+                Stage::Unhealthy => State::Unhealthy,
+            },
+            Phase::Stopping(_) | Phase::Clearing => State::Stopping,
+            Phase::Stopped | Phase::Waiting { .. } | Phase::Failed => match &self.file {
+                Some(Found { verdict: Verdict::Live, .. }) => State::Ready,
+                Some(Found { verdict: Verdict::Unsure(_), .. }) => State::NotServing,
+                None if self.stray.is_some() => State::NotServing,
+                _ => match &self.phase {
+                    Phase::Waiting { .. } => State::Waiting,
+                    Phase::Failed => State::Failed,
+                    _ => State::Stopped,
+                },
+            },
+        }
+    }
+
+    /// Notes since when it is in its state; called after every event.
+    pub(in crate::supervisor) fn stamp(&mut self, now: Moment) {
+        let state = self.state();
+        if state != self.shown || (self.since.is_none() && state != State::Stopped) {
+            self.shown = state;
+            let written = self.external().and_then(|file| file.written_at);
+            // What was taken over is as old as its record says.
+            let taken_over = self.since.filter(|_| std::mem::take(&mut self.is_fresh_adoption));
+            self.since = Some(written.or(taken_over).unwrap_or(now.wall));
+        }
+    }
+
+    /// The server as everybody sees it.
+    pub(in crate::supervisor) fn status(&self, now: Moment) -> Status {
+        let settings = &self.plan.settings;
+        let (origin, pid, at) = self.whereabouts();
+        let host = at.and_then(|(address, _)| connect_host(address));
+        let port = at.map(|(_, port)| port);
+        let url = host.zip(port).map(|(host, port)| loopback_url(host, port, "/"));
+        let next_try = match &self.phase {
+            Phase::Waiting { until_ms } => Some(Timestamp(now.wall.0 + until_ms.saturating_sub(now.mono_ms))),
+            _ => None,
+        };
+        Status {
+            repo: self.id.repo.clone(),
+            root: self.root.clone(),
+            server: self.id.server.clone(),
+            default: settings.default,
+            state: self.state(),
+            origin,
+            pid,
+            host: host.map(|host| host.to_string()),
+            port,
+            url,
+            since: self.since,
+            verdict: self.file.as_ref().map(|file| file.verdict.word().to_owned()),
+            reason: self.explain(),
+            exit: self.last_exit.clone(),
+            last_lines: self.last_lines.clone(),
+            restarts: self.restarts,
+            next_try,
+            missing: self.standing == Standing::Missing,
+            command: settings.command.as_ref().map(ToString::to_string),
+            trusted: self.plan.trusted,
+            port_file: self.plan.port_file.clone(),
+            log: settings.command.as_ref().map(|_| self.plan.log.clone()),
+        }
+    }
+
+    fn whereabouts(&self) -> (Option<Origin>, Option<u32>, Option<(std::net::IpAddr, u16)>) {
+        match &self.phase {
+            Phase::Running(running) => {
+                let pid = running.serving.as_ref().map(|socket| socket.owner.pid).or(running.life.leader);
+                let at = running.serving.as_ref().map(|socket| (socket.address, socket.port));
+                (Some(running.life.origin), pid, at)
+            }
+            Phase::Stopping(stopping) => (Some(stopping.life.origin), stopping.life.leader, None),
+            Phase::Queued { .. } | Phase::Spawning { .. } | Phase::Clearing => (None, None, None),
+            Phase::Stopped | Phase::Waiting { .. } | Phase::Failed => match &self.file {
+                Some(Found { verdict: Verdict::Live | Verdict::Unsure(_), pid, at, .. }) if *pid != 0 => {
+                    (Some(Origin::External), Some(*pid), *at)
+                }
+                // Where it listens is not known any more.
+                None => match &self.stray {
+                    Some(stray) => (Some(Origin::External), Some(stray.pid), None),
+                    None => (None, None, None),
+                },
+                _ => (None, None, None),
+            },
+        }
+    }
+
+    fn explain(&self) -> Option<String> {
+        let lost = (self.standing == Standing::Missing).then(|| format!("`{}` is missing", self.root.display()));
+        if self.whereabouts().0 == Some(Origin::External) {
+            let pid = self.file.as_ref().or(self.stray.as_ref()).map_or(0, |found| found.pid);
+            let stray = || self.stray.as_ref().map(|_| format!("its port file is gone, and process {pid} is not"));
+            let lost = lost.map(|lost| format!("{lost}, and process {pid} still runs there"));
+            return lost.or_else(|| self.file.as_ref().map_or_else(stray, |file| file.verdict.reason()));
+        }
+        if let Some(lost) = lost.clone().filter(|_| self.is_idle()) {
+            return Some(format!("{lost}: moved, deleted or not mounted"));
+        }
+        let verdict = || self.file.as_ref().and_then(|file| file.verdict.reason());
+        match &self.phase {
+            Phase::Queued { waits_for } if !waits_for.is_empty() => Some(format!("waits for {}", waits_for.join(", "))),
+            Phase::Running(Running { stage: Stage::Starting, serving: None, .. }) => {
+                self.reason.clone().or_else(|| Some("not listening yet".to_owned()))
+            }
+            Phase::Running(Running { stage: Stage::Lost { .. }, .. }) => {
+                Some("its listener is gone; a reload may bring it back".to_owned())
+            }
+            Phase::Running(_) => self.reason.clone().or_else(|| self.file_problem.clone()).or_else(verdict),
+            Phase::Stopping(stopping) if self.reason.is_none() => Some(stopping.explain(lost)),
+            _ => self.reason.clone().or_else(verdict),
+        }
+    }
+}
+
+impl Stopping {
+    /// What happens now, and what will.
+    fn explain(&self, lost: Option<String>) -> String {
+        let told = format!("told to end with {}", self.ladder);
+        match &self.then {
+            Then::Rest => lost.map_or(told.clone(), |lost| format!("{lost}: {told}")),
+            Then::Start => format!("{told}, then started again"),
+            Then::Die(exit) => format!("ended with {exit}; what it left behind is being ended"),
+            Then::Heal(why) => format!("unhealthy: {why}; {told}, then started again"),
+        }
+    }
+}
