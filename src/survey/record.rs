@@ -43,6 +43,10 @@ pub fn run_record(place: &ServerPlace) -> Option<LastRun> {
     let ended: Option<Ended> = read_json(&place.exit()).filter(|ended: &Ended| ended.generation == record.generation);
     let down = place.down_mark().exists();
     let Record { generation, restarts, shim, asked_port, started_at, .. } = record;
+    // A shim inside a container: its number means somebody else here, and its lock keeps a second one from starting.
+    if shim.pid_ns.zip(process::pid_namespace()).is_some_and(|(theirs, ours)| theirs != ours) {
+        return None;
+    }
     let is_alive = matches!(Process::hold_instance(&shim), Ok(Some(_)));
     let gone = ended.as_ref().is_some_and(|ended| ended.tree_gone);
     let leader_exit = ended.map(|ended| ended.leader);
