@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io::ErrorKind;
 use std::process::Child;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -45,7 +45,7 @@ pub(super) fn look_at_file(id: &ServerId, spot: &Spot, post: &UnboundedSender<Me
         Err(torn) if torn.is_settled(Timestamp::now()) => Some(torn.into()),
         // A writer's half-way mark tells nothing; what was known still holds.
         Err(_) => {
-            again(id, post);
+            again(&id.repo, post, TORN_PAUSE);
             return events;
         }
     };
@@ -53,12 +53,12 @@ pub(super) fn look_at_file(id: &ServerId, spot: &Spot, post: &UnboundedSender<Me
     events
 }
 
-/// Looks at a server's repo again in a moment, by when a file that is being written may be whole.
-fn again(id: &ServerId, post: &UnboundedSender<Message>) {
-    let (repo, post) = (id.repo.clone(), post.clone());
+/// Looks at a repo again in a moment, by when what is being written may be whole.
+fn again(repo: &str, post: &UnboundedSender<Message>, pause: Duration) {
+    let (repo, post) = (repo.to_owned(), post.clone());
     if let Ok(runtime) = tokio::runtime::Handle::try_current() {
         runtime.spawn(async move {
-            tokio::time::sleep(TORN_PAUSE).await;
+            tokio::time::sleep(pause).await;
             let _ = post.send(Message::Dirty(repo));
         });
     }
@@ -72,7 +72,13 @@ pub(super) struct Known {
     /// The port files that need no second look while they stay as they are: none there, or a live one of ours, whose
     /// server's sockets and end are watched.
     at_rest: HashMap<String, Option<Stamp>>,
+    /// When its settings were first seen to be gone.
+    gone_since: Option<Instant>,
 }
+
+/// Settings that were there are believed to be gone after this long: git and editors take files away for a moment, and a
+/// repo that is being deleted loses its files before it is gone itself.
+const GONE_FOR: Duration = Duration::from_millis(1_500);
 
 /// Why a repo is looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -147,6 +153,7 @@ impl Looker {
         let versions = files.map(|path| stamp_of(&path));
         let last = known.lock().ok().and_then(|known| known.get(&repo.name).cloned());
         // Settings are read again when they changed; a start reads them in any case.
+        let versions = self.believe(repo, versions);
         let mut at_rest = HashMap::new();
         let servers = if let Some(last) = last.filter(|last| last.versions == versions) {
             at_rest = last.at_rest;
@@ -161,8 +168,8 @@ impl Looker {
             if let Ok(mut known) = known.lock() {
                 known.remove(&repo.name);
                 if problem.is_none() {
-                    let at_rest = HashMap::new();
-                    known.insert(repo.name.clone(), Known { versions, servers: servers.clone(), at_rest });
+                    let (at_rest, gone_since) = (HashMap::new(), None);
+                    known.insert(repo.name.clone(), Known { versions, servers: servers.clone(), at_rest, gone_since });
                 }
             }
             events.push(Event::Configured { repo: repo.name.clone(), root: repo.root.clone(), plans, problem });
@@ -196,6 +203,21 @@ impl Looker {
             known.at_rest = at_rest;
         }
         events
+    }
+
+    /// The versions of a repo's files to go by: those of before, when its settings went away a moment ago.
+    fn believe(&self, repo: &Repo, mut versions: [Option<Stamp>; 3]) -> [Option<Stamp>; 3] {
+        let Ok(mut known) = self.known.lock() else { return versions };
+        let Some(last) = known.get_mut(&repo.name) else { return versions };
+        if versions[0].is_some() || last.versions[0].is_none() {
+            last.gone_since = None;
+            return versions;
+        }
+        if last.gone_since.get_or_insert_with(Instant::now).elapsed() < GONE_FOR {
+            again(&repo.name, &self.post, GONE_FOR);
+            versions = last.versions;
+        }
+        versions
     }
 
     /// What became of a server while no daemon watched.
@@ -242,7 +264,7 @@ impl Looker {
     fn end_of(&self, id: &ServerId, place: &ServerPlace, ended: EndedRun) -> End {
         let EndedRun { generation, exit, down, lost_shim, .. } = ended;
         if let Some(shim) = &lost_shim {
-            sweep(id, generation, shim);
+            sweep(id, place, generation, shim);
         }
         if down || exit.is_success() {
             return End { exit, lost_shim: lost_shim.is_some(), ..End::default() };
@@ -315,13 +337,14 @@ fn collect(place: &ServerPlace, children: &Mutex<HashMap<u32, Child>>) {
 }
 
 /// A shim was killed: ends what its tree left behind, found by the session it led and the mark in their environment.
-pub(super) fn sweep(id: &ServerId, generation: u64, shim: &Instance) {
-    let mark = format!("PIERHEAD_RUN={}", run_mark(id, generation));
+fn sweep(id: &ServerId, place: &ServerPlace, generation: u64, shim: &Instance) {
+    let mark = format!("PIERHEAD_RUN={}", run_mark(place, generation));
     for _ in 0..20 {
         let left: Vec<Process> = tree::of_run(&mark, shim.pid)
             .into_iter()
             .filter_map(|pid| Process::hold(pid).ok().flatten())
-            .filter(|process| process.instance().start >= shim.start)
+            // In another PID namespace the same path may be another server's.
+            .filter(|process| process.instance().start >= shim.start && process.instance().pid_ns == shim.pid_ns)
             .collect();
         if left.is_empty() {
             return;
