@@ -68,6 +68,11 @@ impl Performer {
         self.store.places().socket()
     }
 
+    /// How many repos are registered.
+    pub(super) fn repos(&self) -> usize {
+        self.roots.len()
+    }
+
     pub(super) fn warnings(&self) -> Vec<String> {
         let folders = self.looker.folders.lock().ok().and_then(|folders| folders.problem());
         self.warnings.iter().cloned().chain(folders).collect()
