@@ -90,7 +90,7 @@ impl Launch {
             .ok_or_else(|| Refused::Final(format!("no port from {} to {} is free", user.first_port, user.last_port)))?;
         drop(book);
         if last != Some(port) {
-            let kept = Folder::make(&place.0).and_then(|folder| folder.renew("port", port.to_string().as_bytes()));
+            let kept = Folder::make(&place.0).and_then(|folder| folder.renew("port", format!("{port}\n").as_bytes()));
             if let Err(error) = kept {
                 tracing::warn!("{}: its port will not be remembered: {error}", self.id);
             }
@@ -143,10 +143,13 @@ pub(super) fn run_mark(id: &ServerId, generation: u64) -> String {
     format!("{id}#{generation}")
 }
 
-/// The port a server had last.
+/// The port a server had last. A number without the end of its line may have lost digits: the record tells then.
 pub(crate) fn last_port(place: &ServerPlace) -> Option<u16> {
-    let (bytes, _) = crate::os::files::read_small(&place.sticky_port(), 16).ok()?;
-    std::str::from_utf8(&bytes).ok()?.trim().parse().ok()
+    let read = || {
+        let (bytes, _) = crate::os::files::read_small(&place.sticky_port(), 16).ok()?;
+        std::str::from_utf8(&bytes).ok()?.strip_suffix('\n')?.parse().ok()
+    };
+    read().or_else(|| read_record(place).map(|record| record.asked_port).filter(|port| *port != 0))
 }
 
 fn argv(command: &CommandLine, placeholders: &Placeholders) -> Result<Vec<String>, Refused> {

@@ -21,8 +21,8 @@ use crate::paths::ServerPlace;
 use crate::settings::{MANIFEST_NAME, Repo};
 use crate::supervisor::{End, Event, Found, Meant};
 use crate::survey::{
-    EndedRun, LAST_LINES, LastRun, Remembered, Spot, Store, last_lines, output_of_run, plans_of, read_record,
-    remembered_plans_of, run_record,
+    EndedRun, LAST_LINES, LastRun, Remembered, Spot, Store, last_lines, mend_records, output_of_run, plans_of,
+    read_record, remembered_plans_of, run_record,
 };
 
 /// Between two looks at a file that is being written.
@@ -199,6 +199,9 @@ impl Looker {
         let place = self.store.places().server(id);
         if let (Some(port), Ok(mut ports)) = (last_port(&place), self.ports.lock()) {
             ports.remember(id, port);
+        }
+        for mended in mend_records(&place) {
+            tracing::warn!("{id}: {mended}");
         }
         match run_record(&place) {
             Some(LastRun::Alive(adoption)) => vec![Event::Adopted { id: id.clone(), adoption }],
