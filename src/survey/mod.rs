@@ -13,6 +13,8 @@ mod publish;
 mod record;
 #[cfg(feature = "cli")]
 mod repo;
+#[cfg(feature = "cli")]
+mod runtime;
 mod sight;
 #[cfg(feature = "cli")]
 mod store;
@@ -31,13 +33,15 @@ pub use output::last_lines;
 pub(crate) use patience::ask_each;
 pub use publish::{Publication, publish};
 #[cfg(feature = "cli")]
-pub(crate) use record::read_record;
-#[cfg(feature = "cli")]
 pub use record::{EndedRun, LastRun, output_of_run, run_record};
+#[cfg(feature = "cli")]
+pub(crate) use record::{mend_records, read_record};
 #[cfg(feature = "cli")]
 pub(crate) use repo::check_trust;
 #[cfg(feature = "cli")]
 pub use repo::{Files, Remembered, Untrusted, approval_in, manifest_of, plans_of, remembered_plans_of};
+#[cfg(feature = "cli")]
+pub use runtime::runtime_warning;
 pub use sight::evidence_of;
 #[cfg(feature = "cli")]
 pub use store::{Read, Store, StoreError, places};
