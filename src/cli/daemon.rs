@@ -9,13 +9,30 @@ use crate::client::{Client, block_on};
 use crate::daemon::launch::own_program;
 use crate::os::files::Folder;
 use crate::os::session;
-use crate::survey::{Store, places};
+use crate::survey::{Store, places, runtime_warning};
+
+/// A client of the daemon, which says it when that is of another version.
+pub(super) fn client(store: &Store) -> Client {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    Client::new(store.places()).telling(|failure| ONCE.call_once(|| output::say(&format!("warning: {failure}"))))
+}
 
 /// A client of a daemon that runs: started if none did.
 pub(super) fn started(store: &Store) -> Result<Client, Failure> {
-    let client = Client::new(store.places());
-    block_on(client.start(&own_program()?, &store.places().daemon_log()))?;
+    let client = client(store);
+    block_on(start_with(store, &client))?;
     Ok(client)
+}
+
+/// Starts a daemon unless one runs, and says what is unusual about where it will be found.
+pub(super) async fn start_with(store: &Store, client: &Client) -> Result<(), Failure> {
+    if client.is_running().await {
+        return Ok(());
+    }
+    if let Some(warning) = runtime_warning(store.places()) {
+        output::say(&format!("warning: {warning}"));
+    }
+    client.start(&own_program()?, &store.places().daemon_log()).await
 }
 
 pub(super) fn daemon(daemon: &Daemon) -> Result<ExitCode, Failure> {
