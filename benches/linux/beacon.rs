@@ -1,6 +1,6 @@
 //! Hears from servers when they listen, so that nothing is polled.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, channel};
@@ -87,6 +87,25 @@ impl Beacon {
                 return self.latest[name];
             }
         }
+    }
+
+    /// Waits until each of these has been heard of since the last such wait, and gives when the last of them listened.
+    pub(super) fn next_listeners(&mut self, names: &[String]) -> u64 {
+        let mut open: HashSet<&str> = names.iter().map(String::as_str).collect();
+        let mut last_ns = 0;
+        while !open.is_empty() {
+            if let (from, Signal::Listens { at_ns, .. }) = self.next()
+                && open.remove(from.as_str())
+            {
+                last_ns = last_ns.max(at_ns);
+            }
+        }
+        last_ns
+    }
+
+    /// The numbers of these servers.
+    pub(super) fn pids_of(&self, names: &[String]) -> Vec<u32> {
+        names.iter().map(|name| self.latest[name].pid).collect()
     }
 
     /// Waits until the server of this name has written, and gives how long it took.

@@ -1,9 +1,11 @@
 //! A user of one's own with repos, servers that run, and a daemon; ended when dropped.
 
+use std::collections::HashSet;
 use std::fs;
+use std::io::{BufRead, BufReader, Lines};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use pierhead::model::{Instance, Signal};
@@ -57,7 +59,9 @@ impl Fleet {
         let names: Vec<String> = (0..repos - SPECIAL).map(server_name).collect();
         fleet.register(&names);
         fleet.run(["daemon", "start"]);
-        fleet.run(["up", "--timeout", "120s"].into_iter().chain(names.iter().take(running).map(String::as_str)));
+        if running > 0 {
+            fleet.run(["up", "--timeout", "120s"].into_iter().chain(names.iter().take(running).map(String::as_str)));
+        }
         fleet.beacon.wait_for(running);
         rest(Duration::from_secs(2));
         fleet
@@ -137,6 +141,21 @@ impl Fleet {
         daemon_pid(self.dir.path()).expect("a daemon that runs")
     }
 
+    /// Waits until a daemon answers.
+    pub(super) fn wait_answer(&self) {
+        while daemon_pid(self.dir.path()).is_none() {
+            rest(Duration::from_micros(200));
+        }
+    }
+
+    /// Follows all changes from now on.
+    pub(super) fn events(&self) -> Events {
+        let mut child = self.command(["events", "--json"]).stdout(Stdio::piped()).spawn().expect("run pierhead");
+        let mut lines = BufReader::new(child.stdout.take().expect("stdout is a pipe")).lines();
+        lines.next().expect("a snapshot").expect("a line");
+        Events { child, lines }
+    }
+
     /// The numbers of all shims that live.
     pub(super) fn shim_pids(&self) -> Vec<u32> {
         shims(self.dir.path()).iter().map(|shim| shim.pid).collect()
@@ -149,6 +168,33 @@ impl Fleet {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let begun_ns = now_ns();
         (command.spawn().expect("start a server"), begun_ns)
+    }
+}
+
+/// Changes as they come.
+pub(super) struct Events {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl Events {
+    /// Waits until each of these repos' servers has got into this state.
+    pub(super) fn wait_for(&mut self, names: &[String], state: &str) {
+        let mut open: HashSet<&str> = names.iter().map(String::as_str).collect();
+        while !open.is_empty() {
+            let line = self.lines.next().expect("an event").expect("a line");
+            let event: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+            if event["server"]["state"] == state {
+                open.remove(event["server"]["repo"].as_str().unwrap_or_default());
+            }
+        }
+    }
+}
+
+impl Drop for Events {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 

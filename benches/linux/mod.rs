@@ -3,6 +3,7 @@
 mod beacon;
 mod dying;
 mod fleet;
+mod load;
 mod output;
 mod ownership;
 mod reading;
@@ -21,6 +22,8 @@ use report::Report;
 /// How many servers run in the small fleet and in the large one.
 const FEW: usize = 20;
 const MANY: usize = 200;
+/// How many repos are many.
+const THOUSAND: usize = 1_000;
 /// How many repos are registered in the small fleet.
 const REPOS: usize = 100;
 
@@ -68,6 +71,12 @@ pub(super) fn main() -> ExitCode {
     if options.wants_any(&[2, 3, 4, 5, 7]) {
         with_many(&options, &mut report);
     }
+    if options.wants_any(&[10, 11, 12]) {
+        at_once(&options, &mut report);
+    }
+    if options.wants_any(&[13, 14, 15]) {
+        with_a_thousand(&options, &mut report);
+    }
     if options.wants(9) {
         ownership::verify(&options, &mut report);
     }
@@ -79,7 +88,7 @@ fn with_few(options: &Options, report: &mut Report) {
     let mut fleet = Fleet::start(FEW, REPOS);
     // First, while the daemon has done nothing else.
     if options.wants(6) {
-        weight::daemon(options, report, &fleet);
+        weight::daemon(options, report, &fleet, 6, REPOS);
     }
     if options.wants(1) {
         reading::port(options, report, &fleet);
@@ -95,6 +104,27 @@ fn with_few(options: &Options, report: &mut Report) {
     }
     if options.wants(8) {
         output::pour(options, report, &mut fleet);
+    }
+}
+
+fn at_once(options: &Options, report: &mut Report) {
+    let mut fleet = Fleet::start(0, MANY + fleet::SPECIAL);
+    if options.wants_any(&[10, 11]) {
+        load::all_at_once(options, report, &mut fleet, MANY);
+    }
+    if options.wants(12) {
+        load::all_die(options, report, &mut fleet, MANY);
+    }
+}
+
+fn with_a_thousand(options: &Options, report: &mut Report) {
+    if options.wants(13) {
+        let mut fleet = Fleet::start(0, THOUSAND + fleet::SPECIAL);
+        load::thousand(report, &mut fleet, THOUSAND);
+    }
+    if options.wants_any(&[14, 15]) {
+        let fleet = Fleet::start(MANY, THOUSAND);
+        load::fresh_daemon(options, report, &fleet, THOUSAND);
     }
 }
 

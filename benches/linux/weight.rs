@@ -11,16 +11,15 @@ use super::report::{Figure, Report, Target};
 use super::samples::{Samples, ms_since, now_ns, rest};
 
 /// The daemon's memory, wake-ups and time, all idle.
-pub(super) fn daemon(options: &Options, report: &mut Report, fleet: &Fleet) {
+pub(super) fn daemon(options: &Options, report: &mut Report, fleet: &Fleet, number: u32, repos: usize) {
     let pid = fleet.daemon_pid();
     let cat = Idle::start();
     let seconds = if options.quick { 12 } else { 60 };
     eprintln!("watching the daemon do nothing for {seconds} s");
     let (idle, cats_idle) = watch([pid, cat.0.id()], seconds);
     let (memory, cats_memory) = (Memory::of(pid), Memory::of(cat.0.id()));
-    let repos = super::REPOS;
     let figure = |what: &str, unit, value, note: String, reference, target| Figure {
-        number: 6,
+        number,
         what: format!("daemon, {repos} repos, {} running: {what}", fleet.running),
         unit,
         value,

@@ -79,6 +79,13 @@ struct Tree {
     folder: Option<PathBuf>,
 }
 
+/// The listening sockets of one moment.
+struct View {
+    ids: HashSet<u64>,
+    fresh: Vec<Listening>,
+    fresh_ports: HashSet<u16>,
+}
+
 struct Watching {
     post: UnboundedSender<Message>,
     trees: HashMap<ServerId, Tree>,
@@ -173,7 +180,7 @@ impl Watching {
             Ok(listening) => listening,
             Err(error) => return tracing::warn!("cannot list the listening sockets: {error}"),
         };
-        let fresh = self.note_fresh(&listening);
+        let view = self.view(&listening);
         let now = Instant::now();
         let must_follow = now.duration_since(self.followed) >= CALM / 2;
         if must_follow {
@@ -183,27 +190,32 @@ impl Watching {
             if must_follow && tree.has_moved() {
                 let _ = self.post.send(Message::Dirty(id.repo.clone()));
             }
-            if tree.is_due(&listening, &fresh, now)
+            if tree.is_due(&view, now)
                 && let Some(sight) = tree.walk(&listening, now)
             {
                 let generation = tree.watched.generation;
                 let _ = self.post.send(Message::Event(Event::Seen { id: id.clone(), generation, sight }));
             }
         }
-    }
-
-    /// The sockets that no tree holds and that were not there before; each makes every searching tree look once.
-    fn note_fresh(&mut self, listening: &[Listening]) -> Vec<Listening> {
-        let sights = self.trees.values().filter_map(|tree| tree.sight.as_ref());
-        let owned: HashSet<u64> = sights.flat_map(|sight| sight.sockets.iter().map(|socket| socket.id)).collect();
-        let free: Vec<&Listening> = listening.iter().filter(|socket| !owned.contains(&socket.id)).collect();
-        let fresh: Vec<Listening> =
-            free.iter().filter(|socket| !self.unowned.contains(&socket.id)).map(|socket| **socket).collect();
-        self.unowned = free.into_iter().map(|socket| socket.id).collect();
-        if !fresh.is_empty() {
+        // What the tree that was given its port does not hold may be any tree's; each is to look once. When hundreds
+        // start together, each on its own port, nobody looks for the others' sockets.
+        if view.fresh.iter().any(|socket| !self.trees.values().any(|tree| tree.holds(socket.id))) {
             self.trees.values_mut().filter(|tree| tree.is_searching()).for_each(|tree| tree.may_own = true);
         }
-        fresh
+    }
+
+    /// What listens, and what of it is new: held by no tree, and not there before.
+    fn view(&mut self, listening: &[Listening]) -> View {
+        let sights = self.trees.values().filter_map(|tree| tree.sight.as_ref());
+        let owned: HashSet<u64> = sights.flat_map(|sight| sight.sockets.iter().map(|socket| socket.id)).collect();
+        let free = listening.iter().filter(|socket| !owned.contains(&socket.id));
+        let fresh: Vec<Listening> = free.clone().filter(|socket| !self.unowned.contains(&socket.id)).copied().collect();
+        self.unowned = free.map(|socket| socket.id).collect();
+        View {
+            ids: listening.iter().map(|socket| socket.id).collect(),
+            fresh_ports: fresh.iter().map(|socket| socket.port).collect(),
+            fresh,
+        }
     }
 }
 
@@ -214,11 +226,16 @@ impl Tree {
         self.watched.attention == Attention::Close || !self.sight.as_ref().is_some_and(has_asked)
     }
 
-    fn is_due(&self, listening: &[Listening], fresh: &[Listening], now: Instant) -> bool {
-        let is_there = |id: u64| listening.iter().any(|socket| socket.id == id);
+    /// True when a socket was seen to be its own, proven or not.
+    fn holds(&self, id: u64) -> bool {
+        let proven = self.sight.iter().chain(self.unproven.as_ref().map(|(sight, _)| sight));
+        proven.flat_map(|sight| &sight.sockets).any(|socket| socket.id == id)
+    }
+
+    fn is_due(&self, view: &View, now: Instant) -> bool {
         let known = self.sight.as_ref().map(|sight| sight.sockets.as_slice()).unwrap_or_default();
-        let has_lost = known.iter().any(|socket| !is_there(socket.id));
-        let is_on_port = fresh.iter().any(|socket| socket.port == self.watched.asked_port);
+        let has_lost = known.iter().any(|socket| !view.ids.contains(&socket.id));
+        let is_on_port = view.fresh_ports.contains(&self.watched.asked_port);
         let may_search = self.may_own && now.duration_since(self.walked) >= WALK_PAUSE;
         self.must_look || has_lost || is_on_port || may_search || self.unproven.is_some()
     }

@@ -48,16 +48,27 @@ fn git_clean_does_not_hide_a_running_server() {
 }
 
 #[test]
-fn a_repo_that_is_deleted_under_its_server_is_flagged_and_can_be_stopped() {
+fn the_servers_of_a_repo_that_is_deleted_or_moved_are_stopped_and_it_is_called_missing() {
     let _row = row!(17);
     let sandbox = Sandbox::new();
-    let repo = sandbox.repo("shop").server("web", "").add();
+    let shop = sandbox.repo("shop").server("web", "").add();
+    let moved = sandbox.repo("moved").server("web", "").add();
     let other = sandbox.repo("blog").server("web", "").add();
     let mut events = sandbox.events();
-    sandbox.run(["up", "shop", "blog"]).ok();
-    fs::remove_dir_all(&repo.root).unwrap();
-    events.wait("shop/web", "flagged or stopped", |s| s["state"] != "ready" || s["reason"].is_string());
+    sandbox.run(["up", "shop", "moved", "blog"]).ok();
+    fs::remove_dir_all(&shop.root).unwrap();
+    fs::rename(&moved.root, sandbox.path("src/elsewhere")).unwrap();
+    for id in ["shop/web", "moved/web"] {
+        let is_gone = |s: &serde_json::Value| s["state"] == "stopped" && s["missing"] == true;
+        let status = events.wait(id, "stopped, as its repo is missing", is_gone);
+        assert!(status["reason"].as_str().unwrap().contains("is missing"), "{status}");
+    }
     assert_eq!(get(other.port()).status, 200);
-    sandbox.run(["down", "shop"]).ok();
     assert_eq!(sandbox.fixtures(), [other.pid()]);
+    sandbox.run(["ls"]).ok().prints("missing");
+    sandbox.run(["status", "shop"]).ok().prints("hint: `pierhead remove shop` forgets it");
+    sandbox.run(["remove", "--missing"]).ok().says("removed `shop`").says("removed `moved`");
+    let left = sandbox.json(["ls", "--json"]);
+    assert_eq!(left["servers"].as_array().unwrap().len(), 1);
+    sandbox.run(["remove", "--missing"]).ok().says("no repo is missing");
 }
