@@ -32,7 +32,17 @@ pub(super) async fn start_with(store: &Store, client: &Client) -> Result<(), Fai
     if let Some(warning) = runtime_warning(store.places()) {
         output::say(&format!("warning: {warning}"));
     }
-    client.start(&own_program()?, &store.places().daemon_log()).await
+    let log = store.places().daemon_log();
+    let before = std::fs::metadata(&log).map_or(0, |meta| meta.len());
+    client.start(&own_program()?, &log).await.map_err(|mut failure| {
+        let said = std::fs::read_to_string(&log).unwrap_or_default();
+        let since = said.get(usize::try_from(before).unwrap_or(0)..).unwrap_or(&said);
+        for line in since.lines().filter(|line| line.contains("ERROR")) {
+            failure.message.push_str("\n  | ");
+            failure.message.push_str(line);
+        }
+        failure
+    })
 }
 
 pub(super) fn daemon(daemon: &Daemon) -> Result<ExitCode, Failure> {
@@ -115,8 +125,13 @@ fn run(store: Store, detach: bool) -> Result<ExitCode, Failure> {
     } else {
         builder.with_writer(std::io::stderr).init();
     }
-    crate::daemon::run(store, || tracing::info!("pierhead {} is ready", env!("CARGO_PKG_VERSION")))?;
-    Ok(ExitCode::SUCCESS)
+    let ran = crate::daemon::run(store, || tracing::info!("pierhead {} is ready", env!("CARGO_PKG_VERSION")));
+    match ran {
+        // Nobody reads what a detached one prints.
+        Err(failure) if detach => tracing::error!("{failure}"),
+        ran => return ran.map(|()| ExitCode::SUCCESS),
+    }
+    Ok(ExitCode::from(Kind::Failed.exit_code()))
 }
 
 /// The daemon's log, begun anew when it has grown past a megabyte.
