@@ -31,8 +31,10 @@ pub(super) struct Launch {
     pub(super) open_files: Option<u64>,
 }
 
-/// Files that a start needs open for a moment, with some to spare.
-const FILES_NEEDED: u64 = 16;
+/// Files that a start needs open for a moment.
+const FILES_NEEDED: u64 = 8;
+/// What the first start of a server leaves free beside them, so that those that run can be restarted.
+const FILES_RESERVED: u64 = 16;
 const HOST: &str = "127.0.0.1";
 
 impl Launch {
@@ -48,7 +50,8 @@ impl Launch {
             let what = if untrusted.was_approved { "its command changed" } else { "its command is not approved" };
             Refused::Final(format!("{what}: `pierhead trust {}` shows it and asks", self.id.repo))
         })?;
-        if limits::spare_open_files() < FILES_NEEDED {
+        let reserved = if self.generation > 1 { 0 } else { FILES_RESERVED };
+        if limits::spare_open_files() < FILES_NEEDED + reserved {
             return Err(Refused::Final("the daemon has no files left to open (see `ulimit -n`)".to_owned()));
         }
         let settings = self.store.settings().value;
