@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::io::ErrorKind;
+use std::path::PathBuf;
 use std::process::Child;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -63,7 +64,9 @@ fn again(id: &ServerId, post: &UnboundedSender<Message>) {
 /// What a repo's settings said, and of which versions of its files and the approvals that was.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Known {
-    versions: [Option<Stamp>; 3],
+    /// Those that its settings name: files of variables.
+    named: Vec<PathBuf>,
+    versions: Vec<Option<Stamp>>,
     servers: Vec<(String, bool)>,
     /// The port files that need no second look while they stay as they are: none there, or a live one of ours, whose
     /// server's sockets and end are watched.
@@ -140,8 +143,11 @@ impl Looker {
         let Self { store, known, folders, .. } = self;
         let mut events = Vec::new();
         let files = [repo.root.join(MANIFEST_NAME), repo.root.join("package.json"), store.places().trust()];
-        let versions = files.map(|path| stamp_of(&path));
         let last = known.lock().ok().and_then(|known| known.get(&repo.name).cloned());
+        let versions_with =
+            |named: &[PathBuf]| files.iter().chain(named).map(|path| stamp_of(path)).collect::<Vec<_>>();
+        let mut versions = versions_with(last.as_ref().map_or(&[], |last| &last.named));
+        let known_named = last.as_ref().map(|last| last.named.clone()).unwrap_or_default();
         // Settings are read again when they changed; a start reads them in any case.
         let mut at_rest = HashMap::new();
         let servers = if let Some(last) = last.filter(|last| last.versions == versions) {
@@ -154,11 +160,18 @@ impl Looker {
             };
             let servers: Vec<(String, bool)> =
                 plans.iter().map(|plan| (plan.settings.name.clone(), plan.settings.default)).collect();
+            let env_files = plans.iter().flat_map(|plan| &plan.settings.env_file);
+            let named: Vec<PathBuf> = env_files.map(|file| repo.root.join(file)).collect();
+            if named != known_named {
+                // Which versions of these were read is not known: the next look reads once more.
+                versions.truncate(files.len());
+                versions.resize(files.len() + named.len(), None);
+            }
             if let Ok(mut known) = known.lock() {
                 known.remove(&repo.name);
                 if problem.is_none() {
                     let at_rest = HashMap::new();
-                    known.insert(repo.name.clone(), Known { versions, servers: servers.clone(), at_rest });
+                    known.insert(repo.name.clone(), Known { named, versions, servers: servers.clone(), at_rest });
                 }
             }
             events.push(Event::Configured { repo: repo.name.clone(), root: repo.root.clone(), plans, problem });
