@@ -7,9 +7,12 @@ use super::output;
 use crate::api::{DaemonStatus, Failure, Kind};
 use crate::client::{Client, block_on};
 use crate::daemon::launch::own_program;
-use crate::os::files::Folder;
+use crate::os::files::{self, Folder};
 use crate::os::session;
 use crate::survey::{Store, places, runtime_warning};
+
+/// The most bytes of its log that are read for why a daemon did not start: more than it grows to before it is begun anew.
+const MAX_LOG: u64 = 4 << 20;
 
 /// A client of the daemon, which says it when that is of another version.
 pub(super) fn client(store: &Store) -> Client {
@@ -35,9 +38,9 @@ pub(super) async fn start_with(store: &Store, client: &Client) -> Result<(), Fai
     let log = store.places().daemon_log();
     let before = std::fs::metadata(&log).map_or(0, |meta| meta.len());
     client.start(&own_program()?, &log).await.map_err(|mut failure| {
-        let said = std::fs::read_to_string(&log).unwrap_or_default();
-        let since = said.get(usize::try_from(before).unwrap_or(0)..).unwrap_or(&said);
-        for line in since.lines().filter(|line| line.contains("ERROR")) {
+        let said = files::read_small(&log, MAX_LOG).map(|(bytes, _)| bytes).unwrap_or_default();
+        let since = usize::try_from(before).ok().and_then(|before| said.get(before..)).unwrap_or(&said);
+        for line in String::from_utf8_lossy(since).lines().filter(|line| line.contains("ERROR")) {
             failure.message.push_str("\n  | ");
             failure.message.push_str(line);
         }

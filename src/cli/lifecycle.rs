@@ -98,13 +98,16 @@ fn with_progress(store: &Store, verb: Verb, request: &Request, may_start: bool) 
 /// Asks at once; only when nobody answers is a daemon started, and asked.
 async fn ask(store: &Store, verb: Verb, request: &Request, may_start: bool) -> Result<Asked, Failure> {
     let client = daemon::client(store);
-    match client.ask(verb, request).await {
-        Err(failure) if failure.kind == Kind::DaemonUnreachable && may_start => {
-            daemon::start_with(store, &client).await?;
-            client.ask(verb, request).await
+    // One that is just being killed may take a connection, and break it off, after it broke off the one before.
+    for _ in 0..3 {
+        match client.ask(verb, request).await {
+            Err(failure) if failure.kind == Kind::DaemonUnreachable && may_start => {
+                daemon::start_with(store, &client).await?;
+            }
+            answer => return answer,
         }
-        answer => answer,
     }
+    client.ask(verb, request).await
 }
 
 /// Prints the URLs, or says what is wrong with whatever is not ready.
