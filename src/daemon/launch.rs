@@ -125,7 +125,7 @@ impl Launch {
             ("PIERHEAD_REPO", self.id.repo.clone()),
             ("PIERHEAD_SERVER", self.id.server.clone()),
             ("PIERHEAD_PORT_FILE", placeholders.port_file.clone()),
-            ("PIERHEAD_RUN", run_mark(&self.id, self.generation)),
+            ("PIERHEAD_RUN", run_mark(&self.store.places().server(&self.id), self.generation)),
         ];
         env.extend(ours.map(|(key, value)| (key.to_owned(), value)));
         for file in &server.env_file {
@@ -141,9 +141,10 @@ impl Launch {
     }
 }
 
-/// The value of `PIERHEAD_RUN` in a server's environment: what a killed shim left behind is found by it.
-pub(super) fn run_mark(id: &ServerId, generation: u64) -> String {
-    format!("{id}#{generation}")
+/// The value of `PIERHEAD_RUN` in a server's environment: what a killed shim left behind is found by it. No two users,
+/// nor two state folders of one user, have a server of the same mark.
+pub(super) fn run_mark(place: &ServerPlace, generation: u64) -> String {
+    format!("{}#{generation}", place.0.display())
 }
 
 /// The port a server had last. A number without the end of its line may have lost digits: the record tells then.

@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::process::Child;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -32,17 +32,21 @@ const TORN_PAUSE: Duration = Duration::from_millis(50);
 /// Judges a port file, removes it if it is proven stale, and tells what is there then.
 pub(super) fn look_at_file(id: &ServerId, spot: &Spot, post: &UnboundedSender<Message>) -> Vec<Event> {
     let mut events = Vec::new();
-    match spot.reap() {
-        Ok(Some(proof)) => events.push(Event::Reaped { id: id.clone(), why: proof.to_string() }),
-        Ok(None) => {}
-        Err(error) => tracing::warn!("{id}: `{}` could not be reaped: {error}", spot.path().display()),
+    let mut seen = spot.inspect_once();
+    if seen.as_ref().is_ok_and(|seen| seen.as_ref().is_some_and(|seen| seen.verdict.permits_removal())) {
+        match spot.reap() {
+            Ok(Some(proof)) => events.push(Event::Reaped { id: id.clone(), why: proof.to_string() }),
+            Ok(None) => {}
+            Err(error) => tracing::warn!("{id}: `{}` could not be reaped: {error}", spot.path().display()),
+        }
+        seen = spot.inspect_once();
     }
-    let seen = match spot.inspect_once() {
+    let seen = match seen {
         Ok(seen) => seen,
         Err(torn) if torn.is_settled(Timestamp::now()) => Some(torn.into()),
         // A writer's half-way mark tells nothing; what was known still holds.
         Err(_) => {
-            again(id, post);
+            again(&id.repo, post, TORN_PAUSE);
             return events;
         }
     };
@@ -50,12 +54,12 @@ pub(super) fn look_at_file(id: &ServerId, spot: &Spot, post: &UnboundedSender<Me
     events
 }
 
-/// Looks at a server's repo again in a moment, by when a file that is being written may be whole.
-fn again(id: &ServerId, post: &UnboundedSender<Message>) {
-    let (repo, post) = (id.repo.clone(), post.clone());
+/// Looks at a repo again in a moment, by when what is being written may be whole.
+fn again(repo: &str, post: &UnboundedSender<Message>, pause: Duration) {
+    let (repo, post) = (repo.to_owned(), post.clone());
     if let Ok(runtime) = tokio::runtime::Handle::try_current() {
         runtime.spawn(async move {
-            tokio::time::sleep(TORN_PAUSE).await;
+            tokio::time::sleep(pause).await;
             let _ = post.send(Message::Dirty(repo));
         });
     }
@@ -71,7 +75,13 @@ pub(super) struct Known {
     /// The port files that need no second look while they stay as they are: none there, or a live one of ours, whose
     /// server's sockets and end are watched.
     at_rest: HashMap<String, Option<Stamp>>,
+    /// When its settings were first seen to be gone.
+    gone_since: Option<Instant>,
 }
+
+/// Settings that were there are believed to be gone after this long: git and editors take files away for a moment, and a
+/// repo that is being deleted loses its files before it is gone itself.
+const GONE_FOR: Duration = Duration::from_millis(1_500);
 
 /// Why a repo is looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -146,9 +156,10 @@ impl Looker {
         let last = known.lock().ok().and_then(|known| known.get(&repo.name).cloned());
         let versions_with =
             |named: &[PathBuf]| files.iter().chain(named).map(|path| stamp_of(path)).collect::<Vec<_>>();
-        let mut versions = versions_with(last.as_ref().map_or(&[], |last| &last.named));
+        let versions = versions_with(last.as_ref().map_or(&[], |last| &last.named));
         let known_named = last.as_ref().map(|last| last.named.clone()).unwrap_or_default();
         // Settings are read again when they changed; a start reads them in any case.
+        let mut versions = self.believe(repo, versions);
         let mut at_rest = HashMap::new();
         let servers = if let Some(last) = last.filter(|last| last.versions == versions) {
             at_rest = last.at_rest;
@@ -170,8 +181,8 @@ impl Looker {
             if let Ok(mut known) = known.lock() {
                 known.remove(&repo.name);
                 if problem.is_none() {
-                    let at_rest = HashMap::new();
-                    known.insert(repo.name.clone(), Known { named, versions, servers: servers.clone(), at_rest });
+                    let (at_rest, gone_since, servers) = (HashMap::new(), None, servers.clone());
+                    known.insert(repo.name.clone(), Known { named, versions, servers, at_rest, gone_since });
                 }
             }
             events.push(Event::Configured { repo: repo.name.clone(), root: repo.root.clone(), plans, problem });
@@ -205,6 +216,22 @@ impl Looker {
             known.at_rest = at_rest;
         }
         events
+    }
+
+    /// The versions of a repo's files to go by: those of before, when its settings went away a moment ago.
+    fn believe(&self, repo: &Repo, mut versions: Vec<Option<Stamp>>) -> Vec<Option<Stamp>> {
+        let Ok(mut known) = self.known.lock() else { return versions };
+        let Some(last) = known.get_mut(&repo.name) else { return versions };
+        let has_settings = |versions: &[Option<Stamp>]| versions.first().is_some_and(Option::is_some);
+        if has_settings(&versions) || !has_settings(&last.versions) {
+            last.gone_since = None;
+            return versions;
+        }
+        if last.gone_since.get_or_insert_with(Instant::now).elapsed() < GONE_FOR {
+            again(&repo.name, &self.post, GONE_FOR);
+            versions.clone_from(&last.versions);
+        }
+        versions
     }
 
     /// What became of a server while no daemon watched.
@@ -254,7 +281,7 @@ impl Looker {
     fn end_of(&self, id: &ServerId, place: &ServerPlace, ended: EndedRun) -> End {
         let EndedRun { generation, exit, down, lost_shim, .. } = ended;
         if let Some(shim) = &lost_shim {
-            sweep(id, generation, shim);
+            sweep(id, place, generation, shim);
         }
         if down || exit.is_success() {
             return End { exit, lost_shim: lost_shim.is_some(), ..End::default() };
@@ -327,13 +354,14 @@ fn collect(place: &ServerPlace, children: &Mutex<HashMap<u32, Child>>) {
 }
 
 /// A shim was killed: ends what its tree left behind, found by the session it led and the mark in their environment.
-pub(super) fn sweep(id: &ServerId, generation: u64, shim: &Instance) {
-    let mark = format!("PIERHEAD_RUN={}", run_mark(id, generation));
+fn sweep(id: &ServerId, place: &ServerPlace, generation: u64, shim: &Instance) {
+    let mark = format!("PIERHEAD_RUN={}", run_mark(place, generation));
     for _ in 0..20 {
         let left: Vec<Process> = tree::of_run(&mark, shim.pid)
             .into_iter()
             .filter_map(|pid| Process::hold(pid).ok().flatten())
-            .filter(|process| process.instance().start >= shim.start)
+            // In another PID namespace the same path may be another server's.
+            .filter(|process| process.instance().start >= shim.start && process.instance().pid_ns == shim.pid_ns)
             .collect();
         if left.is_empty() {
             return;

@@ -52,7 +52,7 @@ fn run() -> io::Result<()> {
         return Ok(());
     };
     let log = Log::open(&order.place, order.log_bytes)?;
-    let notes = Notes { folder, order: &order, started_at: Timestamp::now(), log_start: log.size() };
+    let notes = Notes { folder, order: &order, started_at: Timestamp::now(), log_start: log.position() };
     notes.begin()?;
     Tree::start(&order, &notes, children, log)?.tend(&notes)
 }

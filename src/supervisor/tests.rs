@@ -370,6 +370,20 @@ fn health_takes_two_failures_and_one_success() {
 }
 
 #[test]
+fn a_listener_that_goes_before_its_port_file_is_there_never_was_ready() {
+    let mut bench = Bench::new(WEB);
+    bench.writes = false;
+    bench.ask("web", Wish::Up);
+    bench.spawned("web", 1).seen("web", 1, vec![socket(20_000, 200)]);
+    bench.seen("web", 1, vec![]);
+    assert_eq!((bench.state("web"), bench.reason("web").as_str()), (State::Starting, "not listening yet"));
+    assert!(bench.does(|e| matches!(e, Effect::WithdrawFile { .. })));
+    bench.writes = true;
+    bench.seen("web", 1, vec![socket(20_000, 200)]);
+    assert_eq!(bench.state("web"), State::Ready);
+}
+
+#[test]
 fn an_unhealthy_server_is_restarted_where_that_is_asked_for_but_not_for_ever() {
     let mut bench = Bench::new(&format!("{WEB}\nhealth = 'http'\nrestart_unhealthy = true"));
     let mut generation = bench.ready("web");

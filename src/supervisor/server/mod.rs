@@ -414,6 +414,12 @@ impl Server {
             }
             // Ready by its log or never with a port: nothing was lost.
             (Stage::Announcing(_) | Stage::Ready | Stage::Unhealthy, None) if before.is_none() => {}
+            // Gone before its port file was there: it is what it was before it listened.
+            (Stage::Announcing(before), None) if before != State::Ready => {
+                running.stage = if before == State::NotServing { Stage::NotServing } else { Stage::Starting };
+                out.push(Effect::WithdrawFile { id: self.id.clone() });
+                self.watch(Attention::Close, out);
+            }
             (Stage::Announcing(_) | Stage::Ready | Stage::Unhealthy, None) => {
                 running.stage = Stage::Lost { since_ms: now.mono_ms };
                 out.push(Effect::WithdrawFile { id: self.id.clone() });
