@@ -74,7 +74,7 @@ impl Core {
         while done.try_recv() == Err(oneshot::error::TryRecvError::Empty) {
             match inbox.recv().await {
                 None => return,
-                Some(message) if message.is_of_client() => later.push(message),
+                Some(message) if message.can_wait() => later.push(message),
                 Some(message) => self.take(message),
             }
         }

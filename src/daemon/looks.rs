@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::io::ErrorKind;
+use std::path::PathBuf;
 use std::process::Child;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -22,8 +23,8 @@ use crate::portfile::FOLDER;
 use crate::settings::{MANIFEST_NAME, Repo};
 use crate::supervisor::{End, Event, Found, Meant};
 use crate::survey::{
-    EndedRun, LAST_LINES, LastRun, Remembered, Spot, Store, last_lines, output_of_run, plans_of, read_record,
-    remembered_plans_of, run_record,
+    EndedRun, LAST_LINES, LastRun, Remembered, Spot, Store, last_lines, mend_records, output_of_run, plans_of,
+    read_record, remembered_plans_of, run_record,
 };
 
 /// Between two looks at a file that is being written.
@@ -68,7 +69,9 @@ fn again(repo: &str, post: &UnboundedSender<Message>, pause: Duration) {
 /// What a repo's settings said, and of which versions of its files and the approvals that was.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Known {
-    versions: [Option<Stamp>; 3],
+    /// Those that its settings name: files of variables.
+    named: Vec<PathBuf>,
+    versions: Vec<Option<Stamp>>,
     servers: Vec<(String, bool)>,
     /// The port files that need no second look while they stay as they are: none there, or a live one of ours, whose
     /// server's sockets and end are watched.
@@ -155,10 +158,13 @@ impl Looker {
         let Self { store, known, folders, .. } = self;
         let mut events = Vec::new();
         let files = [repo.root.join(MANIFEST_NAME), repo.root.join("package.json"), store.places().trust()];
-        let versions = files.map(|path| stamp_of(&path));
         let last = known.lock().ok().and_then(|known| known.get(&repo.name).cloned());
+        let versions_with =
+            |named: &[PathBuf]| files.iter().chain(named).map(|path| stamp_of(path)).collect::<Vec<_>>();
+        let versions = versions_with(last.as_ref().map_or(&[], |last| &last.named));
+        let known_named = last.as_ref().map(|last| last.named.clone()).unwrap_or_default();
         // Settings are read again when they changed; a start reads them in any case.
-        let versions = self.believe(repo, versions);
+        let mut versions = self.believe(repo, versions);
         let mut at_rest = HashMap::new();
         let mut marks = None;
         let servers = if let Some(last) = last.filter(|last| last.versions == versions) {
@@ -172,10 +178,18 @@ impl Looker {
             };
             let servers: Vec<(String, bool)> =
                 plans.iter().map(|plan| (plan.settings.name.clone(), plan.settings.default)).collect();
+            let env_files = plans.iter().flat_map(|plan| &plan.settings.env_file);
+            let named: Vec<PathBuf> = env_files.map(|file| repo.root.join(file)).collect();
+            if named != known_named {
+                // Which versions of these were read is not known: the next look reads once more.
+                versions.truncate(files.len());
+                versions.resize(files.len() + named.len(), None);
+            }
             if let Ok(mut known) = known.lock() {
                 known.remove(&repo.name);
                 if problem.is_none() {
                     let known_now = Known {
+                        named,
                         versions,
                         servers: servers.clone(),
                         at_rest: HashMap::new(),
@@ -223,16 +237,17 @@ impl Looker {
     }
 
     /// The versions of a repo's files to go by: those of before, when its settings went away a moment ago.
-    fn believe(&self, repo: &Repo, mut versions: [Option<Stamp>; 3]) -> [Option<Stamp>; 3] {
+    fn believe(&self, repo: &Repo, mut versions: Vec<Option<Stamp>>) -> Vec<Option<Stamp>> {
         let Ok(mut known) = self.known.lock() else { return versions };
         let Some(last) = known.get_mut(&repo.name) else { return versions };
-        if versions[0].is_some() || last.versions[0].is_none() {
+        let has_settings = |versions: &[Option<Stamp>]| versions.first().is_some_and(Option::is_some);
+        if has_settings(&versions) || !has_settings(&last.versions) {
             last.gone_since = None;
             return versions;
         }
         if last.gone_since.get_or_insert_with(Instant::now).elapsed() < GONE_FOR {
             again(&repo.name, &self.post, GONE_FOR);
-            versions = last.versions;
+            versions.clone_from(&last.versions);
         }
         versions
     }
@@ -242,6 +257,9 @@ impl Looker {
         let place = self.store.places().server(id);
         if let (Some(port), Ok(mut ports)) = (last_port(&place), self.ports.lock()) {
             ports.remember(id, port);
+        }
+        for mended in mend_records(&place) {
+            tracing::warn!("{id}: {mended}");
         }
         match run_record(&place) {
             Some(LastRun::Alive(adoption)) => vec![Event::Adopted { id: id.clone(), adoption }],

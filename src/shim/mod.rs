@@ -18,6 +18,9 @@ use crate::os::{channel, limits, process};
 use crate::paths::ServerPlace;
 use log::Log;
 
+const RECORD_BACKUP: &str = "record.json.backup";
+const EXIT_BACKUP: &str = "exit.json.backup";
+
 /// The most bytes of an order.
 const MAX_ORDER: u64 = 16 << 20;
 
@@ -71,10 +74,13 @@ struct Notes<'a> {
 impl Notes<'_> {
     /// Before anything is started: from here on every daemon finds this shim.
     fn begin(&self) -> io::Result<()> {
-        for name in ["down", "exit.json"] {
+        self.folder.remove("down").map_err(io::Error::other)?;
+        self.record(None)?;
+        // After the record: a reader in between must not take the life that ended well for one whose shim was killed.
+        for name in ["exit.json", EXIT_BACKUP] {
             self.folder.remove(name).map_err(io::Error::other)?;
         }
-        self.record(None)
+        Ok(())
     }
 
     fn record(&self, leader: Option<u32>) -> io::Result<()> {
@@ -91,16 +97,17 @@ impl Notes<'_> {
             log_start: self.log_start,
             writer: format!("pierhead/{PROGRAM_VERSION}"),
         };
-        self.write("record.json", &serde_json::to_vec(&record)?)
+        self.write([RECORD_BACKUP, "record.json"], &serde_json::to_vec(&record)?)
     }
 
     fn ended(&self, leader: &Exit, tree_gone: bool, error: Option<String>, lost_bytes: u64) -> io::Result<()> {
         let ended = Ended { generation: self.order.generation, leader: leader.clone(), tree_gone, error, lost_bytes };
-        self.write("exit.json", &serde_json::to_vec(&ended)?)
+        self.write([EXIT_BACKUP, "exit.json"], &serde_json::to_vec(&ended)?)
     }
 
-    fn write(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
-        self.folder.renew(name, bytes).map_err(io::Error::other)
+    /// One after the other: whatever becomes of one of them, the other is whole.
+    fn write(&self, names: [&str; 2], bytes: &[u8]) -> io::Result<()> {
+        names.iter().try_for_each(|name| self.folder.renew(name, bytes)).map_err(io::Error::other)
     }
 
     /// Makes the daemon look again.

@@ -499,6 +499,17 @@ impl Server {
             (Stage::Starting, Some(_)) if is_live && is_own && self.plan.settings.ready == Ready::File => {
                 self.become_ready(now, out);
             }
+            // Taken over with a port file that an earlier daemon wrote when it was ready.
+            (Stage::Starting, Some(socket))
+                if is_live
+                    && running.life.origin == Origin::Adopted
+                    && self.file.as_ref().is_some_and(|file| file.is_ours && file.pid == socket.owner.pid) =>
+            {
+                self.become_ready(now, out);
+                if let Phase::Running(Running { stage: stage @ Stage::Announcing(_), .. }) = &mut self.phase {
+                    *stage = Stage::Ready;
+                }
+            }
             // It was removed, or somebody wrote one that names another process and is not true. One that names the
             // owner is as it was written: if it is not live, the next look at the sockets will say why.
             (Stage::Announcing(_) | Stage::Ready | Stage::Unhealthy, Some(socket))
