@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::server::{brief, entries, needs_approval, sign};
-use super::{Command, Entry, Lamp, Manner, ROOM, can_start, can_stop, lamp_of, short};
+use super::{Command, Entry, Kind, Lamp, Manner, ROOM, can_start, can_stop, lamp_of, short};
 use crate::model::{State, Status, Timestamp};
 
 /// Everything that the menu shows.
@@ -22,6 +22,8 @@ pub struct Scene<'a> {
     pub at_login: bool,
     /// Whether it notifies.
     pub notifies: bool,
+    /// What is being done, such as a question that stands: it cannot be asked for again meanwhile.
+    pub busy: &'a BTreeSet<Command>,
     /// How titles are written.
     pub manner: Manner,
     /// For how long something has been so.
@@ -61,7 +63,19 @@ pub fn build(scene: &Scene<'_>) -> Vec<Entry> {
         Entry::separator(),
         Entry::item(&Command::Quit, title("Quit"), true),
     ]);
+    scene.busy.iter().for_each(|command| disable(&mut menu, &command.to_string()));
     menu
+}
+
+fn disable(entries: &mut [Entry], id: &str) {
+    for entry in entries {
+        if entry.id == id {
+            entry.is_enabled = false;
+        }
+        if let Kind::Submenu(inside) = &mut entry.kind {
+            disable(inside, id);
+        }
+    }
 }
 
 /// What the icon's lamp shows.

@@ -40,6 +40,10 @@ fn server(id: &str, state: State) -> Status {
 }
 
 fn menu_of(servers: &[Status], change: impl FnOnce(&mut Scene<'_>)) -> Vec<Entry> {
+    menu_while(servers, &BTreeSet::new(), change)
+}
+
+fn menu_while(servers: &[Status], busy: &BTreeSet<Command>, change: impl FnOnce(&mut Scene<'_>)) -> Vec<Entry> {
     let front = choose_front(servers, &BTreeSet::new(), &[], &[]);
     let pinned = BTreeSet::new();
     let mut scene = Scene {
@@ -49,6 +53,7 @@ fn menu_of(servers: &[Status], change: impl FnOnce(&mut Scene<'_>)) -> Vec<Entry
         pinned: &pinned,
         at_login: false,
         notifies: true,
+        busy,
         manner: Manner::Sentence,
         now: NOW,
     };
@@ -203,6 +208,19 @@ fn what_makes_no_sense_is_disabled() {
             .collect();
         assert_eq!(enabled, expected, "{name}");
     }
+}
+
+#[test]
+fn what_is_being_done_cannot_be_asked_for_again() {
+    let servers = [server("shop/web", State::Ready)];
+    let busy = BTreeSet::from([Command::Remove("shop".to_owned()), Command::Quit]);
+    let Difference::InPlace(patches) = difference(&menu_of(&servers, |_| {}), &menu_while(&servers, &busy, |_| {}))
+    else {
+        panic!("the shape changed");
+    };
+    let disabled = patches.iter().filter(|patch| patch.is_enabled == Some(false));
+    assert_eq!(disabled.map(|patch| patch.id.as_str()).collect::<Vec<_>>(), ["remove:shop", "quit"]);
+    assert_eq!(patches.len(), 2);
 }
 
 #[test]
