@@ -12,13 +12,14 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::launch::{last_port, run_mark};
 use super::message::Message;
 use super::ports::PortBook;
-use super::watcher::{FolderWatch, folders_of};
+use super::watcher::{FolderWatch, Mark, folders_of};
 use crate::model::{Instance, ServerId, Signal, Timestamp, Verdict};
-use crate::os::files::{Stamp, stamp_of};
+use crate::os::files::{Stamp, folder_mark, stamp_of};
 use crate::os::process::{self, Process};
 use crate::os::sockets::Listening;
 use crate::os::{sockets, tree};
 use crate::paths::ServerPlace;
+use crate::portfile::FOLDER;
 use crate::settings::{MANIFEST_NAME, Repo};
 use crate::supervisor::{End, Event, Found, Meant};
 use crate::survey::{
@@ -77,6 +78,8 @@ pub(super) struct Known {
     at_rest: HashMap<String, Option<Stamp>>,
     /// When its settings were first seen to be gone.
     gone_since: Option<Instant>,
+    /// Which folders it and its port files had when they were last watched.
+    marks: [Mark; 2],
 }
 
 /// Settings that were there are believed to be gone after this long: git and editors take files away for a moment, and a
@@ -138,6 +141,8 @@ impl Looker {
     }
 
     fn unusable(&self, repo: &Repo, why: &str) -> Event {
+        // Whatever is seen of it next is told, be it as it was.
+        self.forget(repo);
         let plans = remembered_plans_of(repo, self.store.places(), Remembered::All);
         let problem = Some(format!("`{}`: {why}", repo.root.display()));
         Event::Configured { repo: repo.name.clone(), root: repo.root.clone(), plans, problem }
@@ -161,8 +166,10 @@ impl Looker {
         // Settings are read again when they changed; a start reads them in any case.
         let mut versions = self.believe(repo, versions);
         let mut at_rest = HashMap::new();
+        let mut marks = None;
         let servers = if let Some(last) = last.filter(|last| last.versions == versions) {
             at_rest = last.at_rest;
+            marks = Some(last.marks);
             last.servers
         } else {
             let (plans, problem) = match plans_of(repo, &store.trust().value, store.places()) {
@@ -181,8 +188,15 @@ impl Looker {
             if let Ok(mut known) = known.lock() {
                 known.remove(&repo.name);
                 if problem.is_none() {
-                    let (at_rest, gone_since, servers) = (HashMap::new(), None, servers.clone());
-                    known.insert(repo.name.clone(), Known { named, versions, servers, at_rest, gone_since });
+                    let known_now = Known {
+                        named,
+                        versions,
+                        servers: servers.clone(),
+                        at_rest: HashMap::new(),
+                        gone_since: None,
+                        marks: [None; 2],
+                    };
+                    known.insert(repo.name.clone(), known_now);
                 }
             }
             events.push(Event::Configured { repo: repo.name.clone(), root: repo.root.clone(), plans, problem });
@@ -194,9 +208,12 @@ impl Looker {
         }
         // Watched first, read after: a change in between is seen by one or the other. What may hang is asked before the
         // lock is taken.
-        let wanted = folders_of(&repo.root, servers.iter().map(|(name, default)| (name.as_str(), *default)));
-        if let Ok(mut folders) = folders.lock() {
-            folders.attach(&repo.name, wanted);
+        let new_marks = [folder_mark(&repo.root), folder_mark(&repo.root.join(FOLDER))];
+        if occasion != Occasion::Rescan || marks != Some(new_marks) {
+            let wanted = folders_of(&repo.root, servers.iter().map(|(name, default)| (name.as_str(), *default)));
+            if let Ok(mut folders) = folders.lock() {
+                folders.attach(&repo.name, wanted);
+            }
         }
         for (name, is_default) in servers {
             let spot = Spot::of_server(&repo.root, &name, is_default);
@@ -214,6 +231,7 @@ impl Looker {
         }
         if let Some(known) = known.lock().ok().as_mut().and_then(|known| known.get_mut(&repo.name)) {
             known.at_rest = at_rest;
+            known.marks = new_marks;
         }
         events
     }
