@@ -18,6 +18,8 @@ pub(super) struct Log {
     times: File,
     timed_at: u64,
     lost: u64,
+    /// Why the latest of it was lost.
+    why_lost: String,
 }
 
 const TIMES_EVERY_MS: u64 = 1_000;
@@ -34,6 +36,7 @@ impl Log {
             times,
             timed_at: 0,
             lost: 0,
+            why_lost: String::new(),
         };
         log.size = log.file.seek(SeekFrom::End(0))?;
         Ok(log)
@@ -42,8 +45,10 @@ impl Log {
     /// Moves what is there; 0 at the end of the output. What cannot be kept is thrown away and counted: the server
     /// must not block, nor fail for a full disk.
     pub(super) fn take(&mut self, output: &Pipe) -> usize {
-        if self.size >= self.most && self.rotate().is_err() {
-            return self.discard(output);
+        if self.size >= self.most
+            && let Err(error) = self.rotate()
+        {
+            return self.discard(output, &error);
         }
         match self.relay.step(output, &self.file, self.most - self.size) {
             Ok(moved) => {
@@ -52,7 +57,7 @@ impl Log {
                 moved
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
-            Err(_) => self.discard(output),
+            Err(error) => self.discard(output, &error),
         }
     }
 
@@ -64,9 +69,14 @@ impl Log {
         self.lost
     }
 
-    fn discard(&mut self, output: &Pipe) -> usize {
+    pub(super) fn why_lost(&self) -> &str {
+        &self.why_lost
+    }
+
+    fn discard(&mut self, output: &Pipe, why: &io::Error) -> usize {
         let thrown = self.relay.discard(output).unwrap_or(0);
         self.lost += thrown as u64;
+        self.why_lost = why.to_string();
         thrown
     }
 
@@ -80,7 +90,11 @@ impl Log {
 
     fn rotate(&mut self) -> io::Result<()> {
         for name in ["output.log", "output.times"] {
-            fs::rename(self.folder.join(name), self.folder.join(format!("{name}.1")))?;
+            match fs::rename(self.folder.join(name), self.folder.join(format!("{name}.1"))) {
+                // An earlier attempt got no further, on a full disk.
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
         }
         (self.file, self.times) = open_pair(&self.folder)?;
         self.size = 0;

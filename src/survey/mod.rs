@@ -12,6 +12,8 @@ mod publish;
 #[cfg(feature = "cli")]
 mod record;
 #[cfg(feature = "cli")]
+mod remains;
+#[cfg(feature = "cli")]
 mod repo;
 mod sight;
 #[cfg(feature = "cli")]
@@ -33,7 +35,11 @@ pub use publish::{Publication, publish};
 #[cfg(feature = "cli")]
 pub(crate) use record::read_record;
 #[cfg(feature = "cli")]
-pub use record::{EndedRun, LastRun, output_of_run, run_record};
+pub use record::{EndedRun, LastRun, lost_output, output_of_run, run_record};
+#[cfg(feature = "cli")]
+pub use remains::Remains;
+#[cfg(feature = "cli")]
+pub(crate) use remains::run_mark;
 #[cfg(feature = "cli")]
 pub(crate) use repo::check_trust;
 #[cfg(feature = "cli")]

@@ -3,8 +3,9 @@
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
-use crate::api::{Ended, Record};
-use crate::model::{Exit, Instance};
+use super::remains::Remains;
+use crate::api::{Ended, Lost, Record};
+use crate::model::Exit;
 use crate::os::files;
 use crate::os::process::{self, Process};
 use crate::paths::ServerPlace;
@@ -32,8 +33,8 @@ pub struct EndedRun {
     pub restarts: u32,
     /// True when the record is of an earlier boot, whose end nobody saw.
     pub earlier_boot: bool,
-    /// The shim, when it is gone without a word about its tree.
-    pub lost_shim: Option<Instance>,
+    /// What may be left of its tree, when its shim is gone without a word about that.
+    pub lost_shim: Option<Remains>,
 }
 
 const MAX_BYTES: u64 = 1 << 20;
@@ -44,6 +45,7 @@ pub fn run_record(place: &ServerPlace) -> Option<LastRun> {
     let record: Record = read_json(&place.record())?;
     let ended: Option<Ended> = read_json(&place.exit()).filter(|ended: &Ended| ended.generation == record.generation);
     let down = place.down_mark().exists();
+    let remains = Remains::of(&record);
     let Record { generation, restarts, shim, asked_port, started_at, .. } = record;
     let is_alive = matches!(Process::hold_instance(&shim), Ok(Some(_)));
     let gone = ended.as_ref().is_some_and(|ended| ended.tree_gone);
@@ -62,7 +64,7 @@ pub fn run_record(place: &ServerPlace) -> Option<LastRun> {
         }));
     }
     let earlier_boot = shim.boot_id != process::boot_id();
-    let lost_shim = (!gone && !earlier_boot).then_some(shim);
+    let lost_shim = (!gone && !earlier_boot).then_some(remains);
     let exit = leader_exit.unwrap_or_default();
     Some(LastRun::Ended(EndedRun { generation, exit, down, restarts, earlier_boot, lost_shim }))
 }
@@ -70,6 +72,14 @@ pub fn run_record(place: &ServerPlace) -> Option<LastRun> {
 /// What the last shim of a server wrote when it began.
 pub(crate) fn read_record(place: &ServerPlace) -> Option<Record> {
     read_json(&place.record())
+}
+
+/// What the server's present life said and could not be kept, in words; `None` while all is kept.
+pub fn lost_output(place: &ServerPlace) -> Option<String> {
+    let record: Record = read_json(&place.record())?;
+    let lost: Lost = read_json(&place.lost())?;
+    let is_of_it = lost.generation == record.generation && lost.bytes > 0;
+    is_of_it.then(|| format!("{} bytes of its output could not be kept: {}", lost.bytes, lost.why))
 }
 
 fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Option<T> {

@@ -36,6 +36,8 @@ pub(super) struct Server {
     stray: Option<Found>,
     /// Why the port file could not be written.
     file_problem: Option<String>,
+    /// How much of this life's output could not be kept, and why.
+    lost_output: Option<String>,
     /// Who served last: a look at the port file from before its end may be reported after it.
     last_owner: Option<Instance>,
     since: Option<Timestamp>,
@@ -178,6 +180,7 @@ impl Server {
             file: None,
             stray: None,
             file_problem: None,
+            lost_output: None,
             last_owner: None,
             since: None,
             is_fresh_adoption: false,
@@ -298,7 +301,8 @@ impl Server {
         self.is_wanted = !adoption.down;
         self.reason = None;
         let Adoption { shim, leader, asked_port, .. } = adoption;
-        self.run(Life { shim, leader, asked_port, origin: Origin::Adopted, was_ready: false }, now, out);
+        // Whether it had been ready is not known; it is taken for a server that had been, as one that ended unseen is.
+        self.run(Life { shim, leader, asked_port, origin: Origin::Adopted, was_ready: true }, now, out);
         self.since = Some(adoption.started_at);
         self.is_fresh_adoption = true;
         self.shown = State::Starting;
@@ -511,6 +515,12 @@ impl Server {
         }
     }
 
+    pub(super) fn output_lost(&mut self, generation: u64, what: String) {
+        if generation == self.generation && matches!(self.phase, Phase::Running(_)) {
+            self.lost_output = Some(what);
+        }
+    }
+
     /// A process that a port file named has ended.
     pub(super) fn owner_ended(&mut self, owner: &Instance) {
         let is_owners = |found: &mut Found| found.owner.as_ref().is_some_and(|other| other.is_same_life(owner));
@@ -623,6 +633,7 @@ impl Server {
         let settings = &self.plan.settings;
         let probe_ms = matches!(settings.ready, Ready::Log(_)).then_some(now.mono_ms);
         let slow_ms = Some(now.mono_ms.saturating_add(millis(settings.ready_timeout)));
+        self.lost_output = None;
         self.phase = Phase::Running(Running {
             life,
             serving: None,
@@ -784,7 +795,7 @@ impl Server {
 /// How it ended, and why, in words.
 fn why_ended(end: &End, was_ready: bool) -> String {
     if end.lost_shim {
-        return "its shim was killed; what was left of it was ended".to_owned();
+        return "its shim was killed; what it left behind is ended".to_owned();
     }
     let ready = if was_ready { "" } else { " before it was ready" };
     let cause = match &end.cause {
