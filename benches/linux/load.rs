@@ -1,4 +1,4 @@
-//! Figures 10 to 15: many servers at the same time, a daemon that is new, and one that was killed.
+//! Figures 10 to 16: many servers at the same time, a daemon that is new, and one that was killed.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -165,6 +165,44 @@ pub(super) fn fresh_daemon(options: &Options, report: &mut Report, fleet: &Fleet
     });
     rest(Duration::from_secs(3));
     weight::daemon(options, report, fleet, 15, repos);
+}
+
+/// Five servers, the daemon killed, one of them dying meanwhile: how many of the others live, and what is left when all
+/// have been told to end.
+pub(super) fn survival(options: &Options, report: &mut Report, fleet: &mut Fleet) {
+    const SERVERS: usize = 5;
+    let names: Vec<String> = (0..SERVERS).map(server_name).collect();
+    let (mut lost, mut unseen, mut left) = (0, 0, 0);
+    let times = options.times(10);
+    for _ in 0..times {
+        fleet.run(["up", "--timeout", "60s"].into_iter().chain(names.iter().map(String::as_str)));
+        fleet.beacon.next_listeners(&names);
+        let held = hold(&fleet.beacon.pids_of(&names));
+        let daemon = Process::hold(fleet.daemon_pid()).expect("look at the daemon").expect("a daemon");
+        daemon.send(Signal::Kill).expect("kill the daemon");
+        assert!(daemon.wait_end(LIMIT), "the daemon ends");
+        held[0].send(Signal::Kill).expect("kill a server");
+        assert!(held[0].wait_end(LIMIT), "a killed server ends");
+        lost += held[1..].iter().filter(|process| process.has_ended()).count();
+        fleet.run(["daemon", "start"]);
+        let status = fleet.run(["status", &names[0], "--json"]);
+        unseen += usize::from(!status.contains("\"signal\": 9"));
+        fleet.run(["down", "--all"]);
+        left += held.iter().filter(|process| !process.has_ended()).count();
+    }
+    let figure = |what: &str, value: usize| Figure {
+        number: 16,
+        what: format!("daemon killed among {SERVERS} servers, {times} times: {what}"),
+        unit: "",
+        value: f64::from(u32::try_from(value).unwrap_or(u32::MAX)),
+        note: String::new(),
+        reference: ("", 0.0),
+        ratio: None,
+        target: Target::AtMost(0.0),
+    };
+    report.add(figure("servers lost", lost));
+    report.add(figure("deaths meanwhile not told", unseen));
+    report.add(figure("left after `down --all`", left));
 }
 
 fn hold(pids: &[u32]) -> Vec<Process> {

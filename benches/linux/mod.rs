@@ -71,7 +71,7 @@ pub(super) fn main() -> ExitCode {
     if options.wants_any(&[2, 3, 4, 5, 7]) {
         with_many(&options, &mut report);
     }
-    if options.wants_any(&[10, 11, 12]) {
+    if options.wants_any(&[10, 11, 12, 16]) {
         at_once(&options, &mut report);
     }
     if options.wants_any(&[13, 14, 15]) {
@@ -114,6 +114,9 @@ fn at_once(options: &Options, report: &mut Report) {
     }
     if options.wants(12) {
         load::all_die(options, report, &mut fleet, MANY);
+    }
+    if options.wants(16) {
+        load::survival(options, report, &mut fleet);
     }
 }
 

@@ -21,7 +21,7 @@ pub(super) fn pour(options: &Options, report: &mut Report, fleet: &mut Fleet) {
         theirs.add(through_cat(fleet));
     }
     let folder = fleet.path("s/pierhead/servers/pour/web");
-    let kept: u64 = ["output.log", "output.log.1"].iter().map(|name| size(&folder.join(name))).sum();
+    let kept = kept_in(&folder);
     fleet.run(["down", POUR]);
     let ended = fs::read(folder.join("exit.json")).expect("how it ended");
     let ended: serde_json::Value = serde_json::from_slice(&ended).expect("JSON");
@@ -57,6 +57,9 @@ fn megabytes_per_s(took_ns: u64) -> f64 {
     POURED_BYTES as f64 / 1e6 / (ms(took_ns) / 1e3)
 }
 
-fn size(path: &std::path::Path) -> u64 {
-    fs::metadata(path).map_or(0, |meta| meta.len())
+/// The bytes of output in a server's folder.
+fn kept_in(folder: &std::path::Path) -> u64 {
+    let files = fs::read_dir(folder).expect("list a server's folder").flatten();
+    let logs = files.filter(|file| file.file_name().to_string_lossy().starts_with("output.log"));
+    logs.map(|log| log.metadata().map_or(0, |meta| meta.len())).sum()
 }

@@ -38,7 +38,7 @@ pub struct Order {
     pub asked_port: u16,
     /// How it is treated.
     pub policy: Policy,
-    /// How many bytes each of the two log files may hold.
+    /// Half of the bytes of output that are kept.
     pub log_bytes: u64,
     /// Where hints go.
     pub hints: PathBuf,
@@ -90,7 +90,7 @@ pub struct Record {
     pub policy: Option<Policy>,
     /// When the shim began.
     pub started_at: Timestamp,
-    /// Where in `output.log` this life's output begins, unless the log was rotated since.
+    /// Where this life's output begins in all that the server has ever said.
     #[serde(default)]
     pub log_start: u64,
     /// The shim's version.

@@ -1,5 +1,6 @@
 //! `up`, `down`, `restart` and `wait`.
 
+use std::path::Path;
 use std::time::Duration;
 
 use super::args::{Down, Targets, Up, Wait};
@@ -9,7 +10,8 @@ use crate::api::{Asked, Failure, Kind, Request, Servers, Verb};
 use crate::client::{Client, block_on};
 use crate::daemon::launch::own_program;
 use crate::model::{State, Status};
-use crate::survey::{LastRun, Store, look, places, run_record};
+use crate::paths::ServerPlace;
+use crate::survey::{LastRun, Store, last_lines, look, places, run_record};
 
 pub(super) fn up(up: &Up) -> Result<(), Failure> {
     let store = Store::new(places());
@@ -141,7 +143,8 @@ fn why_not_ready(status: &Status, timed_out: bool) -> Failure {
     } else {
         Failure::new(Kind::Failed, format!("`{id}` is not running: {}{}", status.state, reason(status)))
     };
-    let tail = status.log.as_deref().map(|log| super::logs::last_lines(log, 10)).unwrap_or_default();
+    let place = status.log.as_deref().and_then(Path::parent).map(|folder| ServerPlace(folder.to_owned()));
+    let tail = place.map(|place| last_lines(&place, 10)).unwrap_or_default();
     let failure = if tail.is_empty() { failure } else { with_tail(failure, &tail) };
     failure.hint(format!("`pierhead logs {id}` shows its output"))
 }
@@ -161,7 +164,7 @@ fn reason(status: &Status) -> String {
 fn any_alive(store: &Store) -> bool {
     let repos = std::fs::read_dir(store.places().servers()).into_iter().flatten().flatten();
     let servers = repos.flat_map(|repo| std::fs::read_dir(repo.path()).into_iter().flatten().flatten());
-    let mut places = servers.map(|server| crate::paths::ServerPlace(server.path()));
+    let mut places = servers.map(|server| ServerPlace(server.path()));
     places.any(|place| match run_record(&place) {
         Some(LastRun::Alive(_)) => true,
         Some(LastRun::Ended(ended)) => ended.lost_shim.is_some_and(|remains| !remains.alive().is_empty()),

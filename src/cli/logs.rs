@@ -1,174 +1,106 @@
 //! `logs`: a server's output, old and new.
 
-use std::fs::File;
-use std::io::{self, IsTerminal, Read, Seek, SeekFrom, Write};
-use std::path::Path;
+use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
 use super::args::Logs;
-use super::target;
+use super::{output, target};
 use crate::api::{Failure, Kind};
 use crate::model::Timestamp;
-use crate::os::files;
-use crate::paths::ServerPlace;
-use crate::survey::{Store, places, without_colours};
+use crate::survey::{Next, Output, Plain, Reader, Store, places};
 
 pub(super) fn logs(logs: &Logs) -> Result<(), Failure> {
     let store = Store::new(places());
     let target = target::server(&store, logs.target.as_deref())?;
-    let place = target.place(&store);
-    if !place.log().exists() && !logs.follow {
+    let reader = if logs.follow { Reader::Follower } else { Reader::Once };
+    let mut output = Output::kept(&target.place(&store), reader)?;
+    if output.is_empty() && !logs.follow {
         return Err(Failure::new(Kind::NothingRunning, format!("`{}` has said nothing yet", target.id()))
             .hint(format!("`pierhead up {}` starts it", target.id())));
     }
-    let mut printer = Printer { plain: !io::stdout().is_terminal(), rest: Vec::new() };
-    let mut open = Current::open(&place)?;
-    let kept = kept(&place, open.as_mut(), logs.since)?;
-    printer.print(last(&kept, logs.lines))?;
-    if logs.follow {
-        follow(&place, open, &mut printer)?;
+    let end = output.end()?;
+    output.go_to(start(&output, end, logs)?)?;
+    let mut printer = Printer::new();
+    if logs.follow { follow(&mut output, &mut printer) } else { show(&mut output, end, &mut printer) }
+}
+
+/// Where the lines that were asked for begin.
+fn start(output: &Output, end: u64, logs: &Logs) -> io::Result<u64> {
+    let ago = |since: Duration| Timestamp::now().0.saturating_sub(u64::try_from(since.as_millis()).unwrap_or(u64::MAX));
+    let begin = match logs.since {
+        Some(since) => output.position_since(Timestamp(ago(since)))?.min(end),
+        None => output.begin(),
+    };
+    match logs.lines {
+        Some(lines) => output.position_of_last(lines, begin, end),
+        None => Ok(begin),
     }
-    printer.finish()
 }
 
-/// The log file that is being written, and how far it was read.
-struct Current {
-    file: File,
-}
+/// The most that is read at a time, and so what this program needs however long a line is.
+const PIECE: usize = 64 * 1024;
 
-impl Current {
-    fn open(place: &ServerPlace) -> Result<Option<Self>, Failure> {
-        match File::open(place.log()) {
-            Ok(file) => Ok(Some(Self { file })),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error.into()),
+/// Ends at `end`, though a server may say more meanwhile.
+fn show(output: &mut Output, end: u64, printer: &mut Printer) -> Result<(), Failure> {
+    let mut buffer = vec![0; PIECE];
+    while output.position() < end {
+        let most = usize::try_from(end - output.position()).unwrap_or(PIECE).min(PIECE);
+        match output.read(&mut buffer[..most])? {
+            Next::Bytes(read) => printer.print(&buffer[..read])?,
+            Next::LeftOut(bytes) => printer.leave_out(bytes),
+            Next::Nothing => break,
         }
     }
-
-    /// What was added since the last call.
-    fn more(&mut self) -> io::Result<Vec<u8>> {
-        let mut bytes = Vec::new();
-        self.file.read_to_end(&mut bytes)?;
-        Ok(bytes)
-    }
+    Ok(())
 }
 
-/// Everything that is kept, or what came in the last while; leaves the current file read to its end.
-fn kept(place: &ServerPlace, current: Option<&mut Current>, since: Option<Duration>) -> Result<Vec<u8>, Failure> {
-    let from =
-        since.map(|since| Timestamp::now().0.saturating_sub(u64::try_from(since.as_millis()).unwrap_or(u64::MAX)));
-    let begin = |times: &Path| from.map_or(Some(0), |from| offset_at(times, from));
-    let mut kept = Vec::new();
-    if let Some(start) = begin(&place.0.join("output.times.1"))
-        && let Ok(mut old) = File::open(place.old_log())
-    {
-        old.seek(SeekFrom::Start(start))?;
-        old.read_to_end(&mut kept)?;
-    }
-    if let Some(current) = current {
-        match begin(&place.0.join("output.times")) {
-            Some(start) => {
-                current.file.seek(SeekFrom::Start(start))?;
-                kept.extend(current.more()?);
-            }
-            None => drop(current.file.seek(SeekFrom::End(0))?),
-        }
-    }
-    Ok(kept)
-}
+/// How soon it is looked again after something came, and how much later at most while nothing comes. The system is not
+/// asked to tell: before Linux 6.4 inotify says nothing of what is spliced into a file.
+const FIRST_PAUSE: Duration = Duration::from_millis(1);
+const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
-/// The offset of the first output that came at `from` or later; `None` when none did.
-fn offset_at(times: &Path, from: u64) -> Option<u64> {
-    let (bytes, _) = files::read_small(times, 64 << 20).ok()?;
-    let text = String::from_utf8_lossy(&bytes).into_owned();
-    let entries = text.lines().filter_map(|line| {
-        let (at, offset) = line.split_once(' ')?;
-        Some((at.parse::<u64>().ok()?, offset.parse::<u64>().ok()?))
-    });
-    entries.filter(|(at, _)| *at >= from).map(|(_, offset)| offset).next()
-}
-
-/// The last lines of `bytes`, all of them without a number.
-fn last(bytes: &[u8], lines: Option<usize>) -> &[u8] {
-    let Some(lines) = lines else { return bytes };
-    if lines == 0 {
-        return &[];
-    }
-    let body = bytes.strip_suffix(b"\n").unwrap_or(bytes);
-    let start = body.iter().enumerate().rev().filter(|(_, byte)| **byte == b'\n').nth(lines - 1);
-    start.map_or(bytes, |(at, _)| &bytes[at + 1..])
-}
-
-const POLL: Duration = Duration::from_millis(50);
-
-/// Goes on for ever. A rotated file is still open here: it is read to its end before the new one is.
-fn follow(place: &ServerPlace, mut open: Option<Current>, printer: &mut Printer) -> Result<(), Failure> {
+/// Goes on for ever.
+fn follow(output: &mut Output, printer: &mut Printer) -> Result<(), Failure> {
+    let mut buffer = vec![0; PIECE];
+    let mut pause = FIRST_PAUSE;
     loop {
-        let mut is_idle = true;
-        if let Some(current) = &mut open {
-            let bytes = current.more()?;
-            is_idle = bytes.is_empty();
-            printer.print(&bytes)?;
-        }
-        if is_idle {
-            let is_another = match &open {
-                Some(current) => is_rotated(&current.file, &place.log()),
-                None => true,
-            };
-            if is_another {
-                if let Some(current) = &mut open {
-                    // Between the last look and the rotation something may have come.
-                    printer.print(&current.more()?)?;
-                }
-                open = Current::open(place)?.or(open);
+        match output.read(&mut buffer)? {
+            Next::Bytes(read) => {
+                printer.print(&buffer[..read])?;
+                pause = FIRST_PAUSE;
             }
-            std::thread::park_timeout(POLL);
+            Next::LeftOut(bytes) => printer.leave_out(bytes),
+            Next::Nothing => {
+                std::thread::park_timeout(pause);
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
         }
     }
 }
 
-#[cfg(unix)]
-fn is_rotated(file: &File, path: &Path) -> bool {
-    use std::os::unix::fs::MetadataExt;
-    match (file.metadata(), std::fs::metadata(path)) {
-        (Ok(open), Ok(there)) => open.ino() != there.ino() || open.dev() != there.dev(),
-        _ => false,
-    }
-}
-
-#[cfg(not(unix))]
-fn is_rotated(file: &File, path: &Path) -> bool {
-    // A file that became shorter than what was read of it is another one.
-    match (file.metadata(), std::fs::metadata(path)) {
-        (Ok(open), Ok(there)) => there.len() < open.len(),
-        _ => false,
-    }
-}
-
-/// Prints as it is on a terminal, without colours into a pipe.
+/// Prints as it is on a terminal, without escape sequences into a pipe.
 struct Printer {
-    plain: bool,
-    /// The beginning of a line whose end has not come: a colour may be cut in two.
-    rest: Vec<u8>,
+    plain: Option<Plain>,
+    passed: Vec<u8>,
 }
 
 impl Printer {
-    fn print(&mut self, bytes: &[u8]) -> Result<(), Failure> {
-        if bytes.is_empty() {
-            return Ok(());
-        }
-        if !self.plain {
-            return write(bytes);
-        }
-        self.rest.extend_from_slice(bytes);
-        let end = self.rest.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-        let lines: Vec<u8> = self.rest.drain(..end).collect();
-        write(without_colours(&String::from_utf8_lossy(&lines)).as_bytes())
+    fn new() -> Self {
+        Self { plain: (!io::stdout().is_terminal()).then(Plain::default), passed: Vec::new() }
     }
 
-    fn finish(mut self) -> Result<(), Failure> {
-        let rest = std::mem::take(&mut self.rest);
-        write(without_colours(&String::from_utf8_lossy(&rest)).as_bytes())
+    fn print(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        let Some(plain) = &mut self.plain else { return write(bytes) };
+        self.passed.clear();
+        plain.pass(bytes, &mut self.passed);
+        write(&self.passed)
+    }
+
+    /// Says that some of the output was deleted before it could be printed.
+    fn leave_out(&mut self, bytes: u64) {
+        // An escape sequence that was begun goes on nowhere.
+        self.plain = self.plain.take().map(|_| Plain::default());
+        output::say(&format!("… {bytes} bytes of output left out: they came faster than they were read …"));
     }
 }
 
@@ -179,38 +111,5 @@ fn write(bytes: &[u8]) -> Result<(), Failure> {
         // `pierhead logs | head` has seen enough.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
         other => Ok(other?),
-    }
-}
-
-/// The last lines of a log that may be growing, without colours; for messages.
-pub(super) fn last_lines(log: &Path, lines: usize) -> Vec<String> {
-    let read = || -> io::Result<Vec<u8>> {
-        let mut file = File::open(log)?;
-        let length = file.metadata()?.len();
-        file.seek(SeekFrom::Start(length.saturating_sub(8 * 1024)))?;
-        let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes)?;
-        Ok(bytes)
-    };
-    let bytes = read().unwrap_or_default();
-    let text = without_colours(&String::from_utf8_lossy(&bytes));
-    let mut found: Vec<String> =
-        text.lines().rev().filter(|line| !line.trim().is_empty()).take(lines).map(str::to_owned).collect();
-    found.reverse();
-    found
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_last_lines_are_counted_from_the_end() {
-        let text = b"one\ntwo\nthree\n";
-        assert_eq!(last(text, Some(2)), b"two\nthree\n");
-        assert_eq!(last(text, Some(0)), b"");
-        assert_eq!(last(text, Some(9)), text);
-        assert_eq!(last(b"one\ntwo", Some(1)), b"two");
-        assert_eq!(last(text, None), text);
     }
 }

@@ -2,16 +2,16 @@
 
 use std::future::Future;
 use std::io::{IsTerminal, Write};
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use crate::api::Request;
-use crate::survey::{Store, without_colours};
+use crate::paths::ServerPlace;
+use crate::survey::{Store, last_lines};
 
 /// A line on standard error that is rewritten ten times a second.
 pub(super) struct Progress {
     name: String,
-    log: Option<PathBuf>,
+    place: Option<ServerPlace>,
 }
 
 /// What is ready sooner needs no line.
@@ -25,12 +25,12 @@ impl Progress {
         if !std::io::stderr().is_terminal() {
             return None;
         }
-        let log = match request.targets.as_slice() {
-            [only] => super::target::server(store, Some(only)).ok().map(|target| target.place(store).log()),
+        let place = match request.targets.as_slice() {
+            [only] => super::target::server(store, Some(only)).ok().map(|target| target.place(store)),
             _ => None,
         };
         let name = if request.all { "all servers".to_owned() } else { request.targets.join(", ") };
-        Some(Self { name, log })
+        Some(Self { name, place })
     }
 
     /// Shows itself until `work` is done.
@@ -56,8 +56,7 @@ impl Progress {
     }
 
     fn draw(&self, beat: usize, elapsed: Duration) {
-        let last = self.log.as_deref().map(|log| super::logs::last_lines(log, 1)).unwrap_or_default();
-        let last = last.first().map(|line| without_colours(line)).unwrap_or_default();
+        let last = self.place.as_ref().and_then(|place| last_lines(place, 1).pop()).unwrap_or_default();
         let line = format!("{} {} {:.1} s  {last}", MARKS[beat % MARKS.len()], self.name, elapsed.as_secs_f32());
         let width = terminal_width();
         let line: String = line.chars().filter(|c| !c.is_control()).take(width.saturating_sub(1)).collect();

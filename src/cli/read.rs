@@ -37,9 +37,24 @@ fn seen(store: &Store) -> Vec<Status> {
     servers
 }
 
+/// Says which repos the daemon cannot look into, as [`seen`] does without one.
+fn say_problems(store: &Store) {
+    let client = Client::new(store.places());
+    if !client.socket().exists() {
+        return;
+    }
+    let Ok(daemon) = block_on(client.daemon()) else { return };
+    let repos = store.registry().value.repos;
+    let is_of = |warning: &str, repo: &str| warning.strip_prefix(repo).is_some_and(|rest| rest.starts_with(": "));
+    for warning in daemon.warnings.iter().filter(|warning| repos.iter().any(|repo| is_of(warning, &repo.name))) {
+        output::say(&format!("warning: {warning}"));
+    }
+}
+
 pub(super) fn ls(json: Json) -> Result<(), Failure> {
     let store = Store::new(places());
     let servers = servers(&store)?;
+    say_problems(&store);
     if json.json {
         return output::print_json(&Servers::new(servers));
     }

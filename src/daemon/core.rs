@@ -128,9 +128,12 @@ impl Core {
 
     fn publish(&self, change: Change, now: Moment) {
         tracing::info!("{}: {}", change.server.id(), change.what);
+        if self.lines.receiver_count() == 0 {
+            return;
+        }
         let line = Line::Change { what: change.what, at: now.wall.to_string(), server: Box::new(change.server) };
         if let Ok(text) = serde_json::to_string(&line) {
-            // An error means that nobody listens.
+            // An error means that the last one who listened has just left.
             let _ = self.lines.send(text.into());
         }
     }

@@ -31,12 +31,16 @@ const TORN_PAUSE: Duration = Duration::from_millis(50);
 /// Judges a port file, removes it if it is proven stale, and tells what is there then.
 pub(super) fn look_at_file(id: &ServerId, spot: &Spot, post: &UnboundedSender<Message>) -> Vec<Event> {
     let mut events = Vec::new();
-    match spot.reap() {
-        Ok(Some(proof)) => events.push(Event::Reaped { id: id.clone(), why: proof.to_string() }),
-        Ok(None) => {}
-        Err(error) => tracing::warn!("{id}: `{}` could not be reaped: {error}", spot.path().display()),
+    let mut seen = spot.inspect_once();
+    if seen.as_ref().is_ok_and(|seen| seen.as_ref().is_some_and(|seen| seen.verdict.permits_removal())) {
+        match spot.reap() {
+            Ok(Some(proof)) => events.push(Event::Reaped { id: id.clone(), why: proof.to_string() }),
+            Ok(None) => {}
+            Err(error) => tracing::warn!("{id}: `{}` could not be reaped: {error}", spot.path().display()),
+        }
+        seen = spot.inspect_once();
     }
-    let seen = match spot.inspect_once() {
+    let seen = match seen {
         Ok(seen) => seen,
         Err(torn) if torn.is_settled(Timestamp::now()) => Some(torn.into()),
         // A writer's half-way mark tells nothing; what was known still holds.

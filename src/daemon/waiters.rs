@@ -17,6 +17,8 @@ pub(super) struct Waiters {
 pub(super) struct Waiter {
     verb: Verb,
     ids: Vec<ServerId>,
+    /// Which of them was not done when last looked at: as long as it is not, nobody asks of the others.
+    open: usize,
     until_ms: u64,
     /// With no limit of the client's own: the limit moves on while the servers' output grows.
     progress: Option<Progress>,
@@ -42,11 +44,17 @@ impl Waiter {
         let patience_ms = patience_ms(verb, &ids, fleet);
         let progress = limit_ms.is_none().then(|| Progress { patience_ms, output: output_of(&ids, fleet) });
         let wait_ms = if request.wait { limit_ms.unwrap_or(patience_ms) } else { 0 };
-        Self { verb, ids, until_ms: now.mono_ms.saturating_add(wait_ms), progress, reply }
+        Self { verb, ids, open: 0, until_ms: now.mono_ms.saturating_add(wait_ms), progress, reply }
     }
 
-    fn is_done(&self, fleet: &Fleet) -> bool {
-        self.ids.iter().filter_map(|id| fleet.status(id)).all(|status| is_settled(self.verb, status))
+    fn is_done(&mut self, fleet: &Fleet) -> bool {
+        let is_open = |id: &ServerId| fleet.status(id).is_some_and(|status| !is_settled(self.verb, status));
+        if self.ids.get(self.open).is_some_and(is_open) {
+            return false;
+        }
+        let next = self.ids.iter().position(is_open);
+        self.open = next.unwrap_or(0);
+        next.is_none()
     }
 
     /// Moves the limit on if there was progress; true when the time is up.

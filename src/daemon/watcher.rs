@@ -19,7 +19,18 @@ pub(super) struct FolderWatch {
     watcher: Option<RecommendedWatcher>,
     watched: ByRepo<Folders>,
     names: std::sync::Arc<std::sync::Mutex<Roots>>,
+    /// Why nothing can be watched at all.
     problem: Option<String>,
+    blind: std::sync::Arc<Blind>,
+}
+
+/// Repos with folders that could not be watched: they are looked at in turns.
+#[derive(Default)]
+struct Blind {
+    /// Of each repo one folder, and why.
+    repos: std::sync::Mutex<BTreeMap<String, String>>,
+    /// There is one more.
+    more: tokio::sync::Notify,
 }
 
 /// Which folder it is that has the name, where that can be told.
@@ -34,6 +45,8 @@ type Roots = std::collections::HashMap<PathBuf, String>;
 /// A change is looked at this long after it came: a burst is one look, and the folder is watched at its new level by
 /// then.
 const SETTLE: Duration = Duration::from_millis(30);
+/// How often a repo is looked at that cannot be watched.
+const TURN: Duration = Duration::from_secs(2);
 
 impl FolderWatch {
     pub(super) fn start(post: &UnboundedSender<Message>) -> Self {
@@ -50,35 +63,46 @@ impl FolderWatch {
         };
         let (watcher, problem) = match notify::recommended_watcher(handler) {
             Ok(watcher) => (Some(watcher), None),
-            Err(error) => (None, Some(format!("folders cannot be watched ({error}); they are looked at every 10 s"))),
+            Err(error) => (None, Some(format!("folders cannot be watched ({error})"))),
         };
-        Self { watcher, watched: ByRepo::new(), names, problem }
+        let blind = std::sync::Arc::default();
+        tokio::spawn(take_turns(std::sync::Arc::clone(&blind), post.clone()));
+        Self { watcher, watched: ByRepo::new(), names, problem, blind }
     }
 
     /// Watches a repo's folders, as [`folders_of`] gives them. Called again after each change, before the files are
     /// read: that order leaves no gap.
     pub(super) fn attach(&mut self, repo: &str, wanted: Folders) {
-        let Some(watcher) = &mut self.watcher else { return };
+        let Some(watcher) = &mut self.watcher else { return self.blind.set(repo, self.problem.clone()) };
+        let mut problem = None;
         let current = self.watched.entry(repo.to_owned()).or_default();
         // A folder that was removed and made again has the name of a dead watch: it is watched anew.
         let is_watched = |folder: &PathBuf, mark: &Mark| mark.is_some() && current.get(folder) == Some(mark);
         for folder in current.keys().filter(|folder| wanted.get(*folder).is_none_or(|mark| !is_watched(folder, mark))) {
             let _ = watcher.unwatch(folder);
         }
+        let mut missed = Vec::new();
         for (folder, _) in wanted.iter().filter(|(folder, mark)| !is_watched(folder, mark)) {
             if let Ok(mut names) = self.names.lock() {
                 names.insert(folder.clone(), repo.to_owned());
             }
             if let Err(error) = watcher.watch(folder, RecursiveMode::NonRecursive) {
-                self.problem =
-                    Some(format!("`{}` cannot be watched ({error}); it is looked at every 10 s", folder.display()));
+                // A folder that went away meanwhile is no problem: its end is told by the one above.
+                if !is_missing(&error) {
+                    problem = Some(format!("`{}` cannot be watched ({error})", folder.display()));
+                }
+                missed.push(folder.clone());
             }
         }
         *current = wanted;
+        // Tried again at the next look.
+        current.retain(|folder, _| !missed.contains(folder));
+        self.blind.set(repo, problem);
     }
 
     /// Watches a repo no more.
     pub(super) fn detach(&mut self, repo: &str) {
+        self.blind.set(repo, None);
         let Some(folders) = self.watched.remove(repo) else { return };
         for folder in folders.into_keys() {
             if let Some(watcher) = &mut self.watcher {
@@ -92,7 +116,55 @@ impl FolderWatch {
 
     /// What does not work, in words.
     pub(super) fn problem(&self) -> Option<String> {
-        self.problem.clone()
+        let blind = self.blind.repos.lock().ok().filter(|repos| !repos.is_empty());
+        let first = blind.as_ref().and_then(|repos| Some((repos.values().next()?, repos.len())));
+        let what = match (&self.problem, first) {
+            (Some(problem), _) | (None, Some((problem, 1))) => problem.clone(),
+            (None, Some((problem, repos))) => format!("{problem}, and so in {repos} repos"),
+            (None, None) => return None,
+        };
+        let limit = if self.watcher.is_none() { "max_user_instances" } else { "max_user_watches" };
+        let cure = if cfg!(target_os = "linux") { format!("; raise `fs.inotify.{limit}`") } else { String::new() };
+        Some(format!("{what}; what cannot be watched is looked at every {} s{cure}", TURN.as_secs()))
+    }
+}
+
+impl Blind {
+    fn set(&self, repo: &str, problem: Option<String>) {
+        let Ok(mut repos) = self.repos.lock() else { return };
+        match problem {
+            None => drop(repos.remove(repo)),
+            Some(problem) => {
+                if repos.insert(repo.to_owned(), problem).is_none() {
+                    self.more.notify_one();
+                }
+            }
+        }
+    }
+}
+
+/// Has the repos looked at that nobody tells of, as long as there are any; each look tries to watch them, too.
+async fn take_turns(blind: std::sync::Arc<Blind>, post: UnboundedSender<Message>) {
+    loop {
+        let repos: Vec<String> = blind.repos.lock().map(|repos| repos.keys().cloned().collect()).unwrap_or_default();
+        if repos.is_empty() {
+            blind.more.notified().await;
+        }
+        for repo in repos {
+            if post.send(Message::Dirty(repo)).is_err() {
+                return;
+            }
+        }
+        tokio::time::sleep(TURN).await;
+    }
+}
+
+fn is_missing(error: &notify::Error) -> bool {
+    use std::io::ErrorKind::{NotADirectory, NotFound};
+    match &error.kind {
+        notify::ErrorKind::PathNotFound => true,
+        notify::ErrorKind::Io(error) => matches!(error.kind(), NotFound | NotADirectory),
+        _ => false,
     }
 }
 

@@ -57,9 +57,9 @@ pub fn is_valid_name(name: &str) -> bool {
 /// The nearest valid name to a folder's name: other characters become `-`.
 pub fn sanitize_name(raw: &str) -> String {
     let mapped: String = raw.chars().map(|c| if is_name_char(c) { c } else { '-' }).collect();
-    let trimmed = mapped.trim_start_matches(['-', '.', '@']).trim_end_matches('-');
-    let short: String = trimmed.chars().take(48).collect();
-    if short.is_empty() { "repo".to_owned() } else { short }
+    let short: String = mapped.trim_start_matches(['-', '.', '@']).chars().take(48).collect();
+    let trimmed = short.trim_end_matches('-');
+    if trimmed.is_empty() { "repo".to_owned() } else { trimmed.to_owned() }
 }
 
 fn is_name_char(c: char) -> bool {
@@ -75,6 +75,8 @@ mod tests {
         for raw in ["shop", "my shop", "..", "", "-rf", "été", &"x".repeat(200), "feature/a b"] {
             assert!(is_valid_name(&sanitize_name(raw)), "{raw:?} became {:?}", sanitize_name(raw));
         }
+        let cut = format!("{} {}", "x".repeat(47), "y");
+        assert_eq!(sanitize_name(&cut), "x".repeat(47), "a cut leaves no dash at the end");
     }
 
     #[test]

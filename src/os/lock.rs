@@ -30,6 +30,28 @@ impl Lock {
     }
 }
 
+/// Asks whoever would delete an open file not to, for as long as it stays open; any number of readers may. A wish, which
+/// [`is_wanted`] tells and nothing enforces. Nothing on Windows, where a lock would keep the writer from writing.
+pub fn want(file: &File) {
+    #[cfg(unix)]
+    let _ = file.lock_shared();
+    #[cfg(not(unix))]
+    let _ = file;
+}
+
+/// True while somebody [`want`]s a file.
+pub fn is_wanted(file: &File) -> bool {
+    #[cfg(unix)]
+    match file.try_lock() {
+        Ok(()) => drop(file.unlock()),
+        Err(TryLockError::WouldBlock) => return true,
+        Err(TryLockError::Error(_)) => {}
+    }
+    #[cfg(not(unix))]
+    let _ = file;
+    false
+}
+
 fn open(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
@@ -51,5 +73,21 @@ mod tests {
         assert!(Lock::attempt(&path).unwrap().is_none());
         drop(first);
         assert!(Lock::attempt(&path).unwrap().is_some());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_is_wanted_while_a_reader_has_it_open() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let reader = || File::open(file.path()).unwrap();
+        assert!(!is_wanted(&reader()));
+        let (first, second) = (reader(), reader());
+        want(&first);
+        want(&second);
+        assert!(is_wanted(&reader()));
+        drop(first);
+        assert!(is_wanted(&reader()));
+        drop(second);
+        assert!(!is_wanted(&reader()));
     }
 }

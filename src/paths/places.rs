@@ -99,6 +99,9 @@ impl Places {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerPlace(pub PathBuf);
 
+const LOG: &str = "output.log";
+const TIMES: &str = "output.times";
+
 impl ServerPlace {
     /// Held by the one shim that runs the server.
     pub fn lock(&self) -> PathBuf {
@@ -130,14 +133,31 @@ impl ServerPlace {
         self.0.join("port")
     }
 
-    /// Its output.
+    /// Its latest output, which is being written. What was written before is in closed files beside it.
     pub fn log(&self) -> PathBuf {
-        self.0.join("output.log")
+        self.0.join(LOG)
     }
 
-    /// Its output before the last rotation.
-    pub fn old_log(&self) -> PathBuf {
-        self.0.join("output.log.1")
+    /// A closed file of its output, by the position of its first byte in all that the server has ever said: whoever
+    /// has read one to its end knows the name of the next.
+    pub fn closed_log(&self, begin: u64) -> PathBuf {
+        self.0.join(format!("{LOG}.{begin:020}"))
+    }
+
+    /// The position in the name of a closed file of output; `None` for every other file.
+    pub fn begin_of(name: &str) -> Option<u64> {
+        let digits = name.strip_prefix(LOG)?.strip_prefix('.')?;
+        (digits.len() == 20 && digits.bytes().all(|byte| byte.is_ascii_digit())).then(|| digits.parse().ok())?
+    }
+
+    /// When the latest output came.
+    pub fn times(&self) -> PathBuf {
+        self.0.join(TIMES)
+    }
+
+    /// When the output in a closed file came.
+    pub fn closed_times(&self, begin: u64) -> PathBuf {
+        self.0.join(format!("{TIMES}.{begin:020}"))
     }
 }
 
@@ -158,5 +178,23 @@ mod tests {
         assert_eq!(places(&[("XDG_RUNTIME_DIR", "/run/user/7")]).runtime, Path::new("/run/user/7/pierhead"));
         let long = format!("/{}", "r".repeat(120));
         assert_eq!(places(&[("XDG_RUNTIME_DIR", &long)]).runtime, places(&[]).runtime);
+    }
+
+    #[test]
+    fn only_closed_files_of_output_have_a_position() {
+        let place = ServerPlace("/s".into());
+        let closed = place.closed_log(5_242_880);
+        assert_eq!(closed, Path::new("/s/output.log.00000000000005242880"));
+        for (name, position) in [
+            (closed.file_name().unwrap().to_str().unwrap(), Some(5_242_880)),
+            ("output.log.00000000000000000000", Some(0)),
+            ("output.log", None),
+            ("output.log.1", None),
+            ("output.log.0000000000000000000x", None),
+            ("output.log.99999999999999999999", None),
+            ("output.times.00000000000005242880", None),
+        ] {
+            assert_eq!(ServerPlace::begin_of(name), position, "{name}");
+        }
     }
 }

@@ -36,6 +36,8 @@ pub enum ProcessEvidence {
         /// When it started, by the wall clock of now.
         started_at: Option<Timestamp>,
     },
+    /// The very process that looks, which knows that it does not listen on the port.
+    Looker,
     /// Nothing of ours, but a process of another PID namespace that has the number there listens on the port.
     Elsewhere,
     /// The system refused to say, or looking failed; says how.
@@ -93,6 +95,8 @@ pub fn judge(record: &PortFile, evidence: &Evidence) -> Verdict {
         ProcessEvidence::Gone => return Verdict::Stale(Stale::ProcessGone { pid }),
         ProcessEvidence::Thread => return Verdict::Stale(Stale::NotAProcess { pid }),
         ProcessEvidence::Zombie => return Verdict::Stale(Stale::Zombie { pid }),
+        // A daemon or a command that finds its own number: whoever wrote it has ended.
+        ProcessEvidence::Looker => return Verdict::Stale(Stale::PidReused { pid }),
         ProcessEvidence::Elsewhere => return Verdict::Unsure(Unsure::OtherNamespace),
         ProcessEvidence::Unknown(how) => return Verdict::Unsure(Unsure::NotSeen(how.clone())),
         ProcessEvidence::Alive { instance, started_at } => (instance, *started_at),
@@ -164,6 +168,7 @@ mod tests {
         check(None, ProcessEvidence::Gone, SocketEvidence::Nobody, &stale(Stale::ProcessGone { pid: 42 }));
         check(None, ProcessEvidence::Thread, SocketEvidence::Nobody, &stale(Stale::NotAProcess { pid: 42 }));
         check(None, ProcessEvidence::Zombie, SocketEvidence::Nobody, &stale(Stale::Zombie { pid: 42 }));
+        check(None, ProcessEvidence::Looker, SocketEvidence::Nobody, &stale(Stale::PidReused { pid: 42 }));
         check(Some(6), alive(7), tree(), &stale(Stale::PidReused { pid: 42 }));
         check(None, alive(99_000), SocketEvidence::Nobody, &stale(Stale::PidReused { pid: 42 }));
         let others = SocketEvidence::Others { holder: Some((9, "nc".to_owned())) };

@@ -196,10 +196,12 @@ mod tests {
 
     #[test]
     fn unknown_fields_and_their_order_survive_a_rewrite() {
-        let text = r#"{"pid":42,"port":8000,"host":"h","zeta":{"a":[1]},"alpha":null}"#;
+        let text = r#"{"pid":42,"port":8000,"host":"h","zeta":{"a":[1]},"alpha":null,"big":1.23456789012e+23}"#;
         let record = PortFile::parse(text.as_bytes()).unwrap();
         let again: Value = serde_json::from_slice(&record.to_bytes()).unwrap();
         assert_eq!(again, serde_json::from_str::<Value>(text).unwrap());
+        // A fraction is written as it was, rewrite after rewrite.
+        assert!(String::from_utf8(record.to_bytes()).unwrap().contains("1.23456789012e+23"));
     }
 
     #[test]

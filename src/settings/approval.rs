@@ -24,6 +24,8 @@ pub fn approval_of(server: &ServerSettings, read: impl Fn(&Path) -> Option<Vec<u
     let command = server.command.as_ref()?;
     let mut text = String::new();
     match command {
+        // Not to be taken for a list, which no shell reads.
+        CommandLine::Shell(line) if line.starts_with('[') => line_of(&mut text, "command in a shell", line),
         CommandLine::Shell(line) => line_of(&mut text, "command", line),
         CommandLine::Argv(words) => line_of(&mut text, "command", &format!("{words:?}")),
     }
@@ -42,10 +44,25 @@ pub fn approval_of(server: &ServerSettings, read: impl Fn(&Path) -> Option<Vec<u
     Some(Approval { text, hash })
 }
 
-/// One line, whatever the value holds.
+/// One line, whatever is in it, that a terminal shows as it is: nothing in it moves the cursor, clears, or turns the
+/// direction of writing.
 fn line_of(text: &mut String, what: &str, value: &str) {
-    let value = value.replace('\\', "\\\\").replace('\n', "\\n").replace('\r', "\\r");
-    let _ = writeln!(text, "{what}: {value}");
+    for c in what.chars().chain(": ".chars()).chain(value.chars()) {
+        match c {
+            '\\' => text.push_str("\\\\"),
+            '\n' => text.push_str("\\n"),
+            '\r' => text.push_str("\\r"),
+            '\t' => text.push(c),
+            _ if c.is_control() || is_invisible(c) => text.extend(c.escape_unicode()),
+            _ => text.push(c),
+        }
+    }
+    text.push('\n');
+}
+
+/// Marks of direction and width, and separators of lines.
+fn is_invisible(c: char) -> bool {
+    matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }
 
 fn hex_hash(bytes: &[u8]) -> String {
@@ -163,6 +180,24 @@ mod tests {
     fn a_value_with_line_breaks_cannot_pose_as_another_line() {
         let text = approval("x\ncwd: /elsewhere", "{}").text;
         assert_eq!(text.lines().filter(|l| l.starts_with("cwd:")).count(), 1);
+    }
+
+    #[test]
+    fn a_path_cannot_pose_as_another_line_and_nothing_hides_on_a_terminal() {
+        let settings =
+            "[servers.a]\ncommand = \"evil \\u001b[2K\\u202e\\u0007nice\"\nenv_file = [\"x\\ncommand: nice\"]";
+        let manifest = Manifest::parse(settings).unwrap();
+        let text = approval_of(&manifest.servers[0], |_| None).unwrap().text;
+        assert_eq!(text, "command: evil \\u{1b}[2K\\u{202e}\\u{7}nice\ncwd: .\nenv_file x\\ncommand: nice: missing\n");
+    }
+
+    #[test]
+    fn a_line_for_a_shell_is_not_taken_for_a_list() {
+        let text = |command: &str| {
+            let manifest = Manifest::parse(&format!("[servers.a]\ncommand = {command}")).unwrap();
+            approval_of(&manifest.servers[0], |_| None).unwrap().text
+        };
+        assert_ne!(text("'[\"echo\", \"$(evil)\"]'"), text("['echo', '$(evil)']"));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! `pierhead.toml`: the servers of one repo.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
@@ -368,26 +368,35 @@ fn check_dependencies(servers: &[ServerSettings]) -> Result<(), ManifestError> {
                 return Err(ManifestError::Value { server: server.name.clone(), what });
             }
         }
-        check_cycle(server, &by_name, &mut vec![server.name.clone()])?;
     }
-    Ok(())
+    let mut settled = BTreeSet::new();
+    servers.iter().try_for_each(|server| check_cycle(server, &by_name, &mut settled))
 }
 
-fn check_cycle(
-    server: &ServerSettings,
-    by_name: &BTreeMap<&str, &ServerSettings>,
-    path: &mut Vec<String>,
+/// Walks what `server` needs, each server once however many ways lead to it (a file of 80 servers can have 2^40), and
+/// without recursion, as deep as the file's author likes. `settled` holds those that lead to no cycle.
+fn check_cycle<'a>(
+    server: &'a ServerSettings,
+    by_name: &BTreeMap<&str, &'a ServerSettings>,
+    settled: &mut BTreeSet<&'a str>,
 ) -> Result<(), ManifestError> {
-    for needed in &server.depends_on {
-        let is_cycle = path.contains(needed);
-        path.push(needed.clone());
-        if is_cycle {
-            return Err(ManifestError::Cycle(path.clone()));
+    let mut path = vec![(server, server.depends_on.iter())];
+    let mut on_path = BTreeSet::from([server.name.as_str()]);
+    while let Some((server, rest)) = path.last_mut() {
+        let Some(needed) = rest.next() else {
+            on_path.remove(server.name.as_str());
+            settled.insert(&server.name);
+            path.pop();
+            continue;
+        };
+        if on_path.contains(needed.as_str()) {
+            let names = path.iter().map(|(server, _)| server.name.clone());
+            return Err(ManifestError::Cycle(names.chain([needed.clone()]).collect()));
         }
-        if let Some(next) = by_name.get(needed.as_str()) {
-            check_cycle(next, by_name, path)?;
+        if let Some(next) = by_name.get(needed.as_str()).filter(|next| !settled.contains(next.name.as_str())) {
+            on_path.insert(&next.name);
+            path.push((next, next.depends_on.iter()));
         }
-        path.pop();
     }
     Ok(())
 }
@@ -461,5 +470,24 @@ mod tests {
     fn servers_that_wait_for_each_other_are_refused() {
         let text = "[servers.a]\ndepends_on=['b']\n[servers.b]\ndepends_on=['a']";
         assert_eq!(refused(text), "these servers wait for each other: a → b → a");
+    }
+
+    #[test]
+    fn many_ways_to_one_server_and_long_ways_are_walked_once() {
+        use std::fmt::Write;
+        let mut wide = String::from("[servers.a0]\n[servers.b0]\n");
+        for n in 1..200 {
+            let needs = format!("depends_on = ['a{}', 'b{}']", n - 1, n - 1);
+            write!(wide, "[servers.a{n}]\n{needs}\n[servers.b{n}]\n{needs}\n").unwrap();
+        }
+        assert_eq!(Manifest::parse(&wide).unwrap().servers.len(), 400);
+        let mut long = String::from("[servers.s0]\n");
+        for n in 1..20_000 {
+            write!(long, "[servers.s{n}]\ndepends_on = ['s{}']\n", n - 1).unwrap();
+        }
+        assert_eq!(Manifest::parse(&long).unwrap().servers.len(), 20_000);
+        assert!(
+            refused(&long.replacen("[servers.s0]", "[servers.s0]\ndepends_on = ['s19999']", 1)).contains("wait for")
+        );
     }
 }

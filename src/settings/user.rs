@@ -6,7 +6,7 @@ use serde::Deserialize;
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct UserSettings {
-    /// How many bytes of a server's output are kept in each of its two log files.
+    /// Of a server's output, up to twice as many bytes are kept.
     pub log_bytes: u64,
     /// The first port that is given out. The range lies below Linux's ephemeral ports (32768 to 60999).
     pub first_port: u16,

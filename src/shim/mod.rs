@@ -55,7 +55,7 @@ fn run() -> io::Result<()> {
     let log = Log::open(&order.place, order.log_bytes).map_err(named)?;
     let (output, writer) = io::pipe()?;
     let output = Pipe::from(output);
-    let notes = Notes::begin(folder, &order, log.size(), session::pipe_number(&output)).map_err(named)?;
+    let notes = Notes::begin(folder, &order, log.position(), session::pipe_number(&output)).map_err(named)?;
     Tree::start(&order, notes, children, log, (output, writer))?.tend()
 }
 

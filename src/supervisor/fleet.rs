@@ -14,6 +14,11 @@ pub struct Fleet {
     missing: BTreeMap<String, Missing>,
     problems: BTreeMap<String, String>,
     touched: BTreeSet<ServerId>,
+    /// Servers that wait to be started, so that nobody has to look for them among a thousand.
+    queued: BTreeSet<ServerId>,
+    /// When something of a server is due, by time.
+    due: BTreeSet<(u64, ServerId)>,
+    due_of: BTreeMap<ServerId, u64>,
     shown: BTreeMap<ServerId, Status>,
     changes: Vec<Change>,
 }
@@ -48,7 +53,7 @@ impl Fleet {
     /// change with every event.
     pub fn next_tick_ms(&self) -> Option<u64> {
         let looks = self.missing.values().filter_map(|missing| missing.look_ms);
-        self.servers.values().map(Server::due_ms).chain(looks).min().filter(|due| *due != u64::MAX)
+        self.due.first().map(|(due, _)| *due).into_iter().chain(looks).min()
     }
 
     /// The changes since this was last asked, oldest first.
@@ -122,8 +127,37 @@ impl Fleet {
     fn with(&mut self, id: &ServerId, change: impl FnOnce(&mut Server)) {
         if let Some(server) = self.servers.get_mut(id) {
             change(server);
-            self.touched.insert(id.clone());
+            self.note(id);
         }
+    }
+
+    /// After every change of a server: it is shown anew, and what waits of it is kept.
+    fn note(&mut self, id: &ServerId) {
+        self.touched.insert(id.clone());
+        let server = self.servers.get(id);
+        if server.is_some_and(Server::is_queued) {
+            self.queued.insert(id.clone());
+        } else {
+            self.queued.remove(id);
+        }
+        let due = server.map(Server::due_ms).filter(|due| *due != u64::MAX);
+        let before = self.due_of.get(id).copied();
+        if before == due {
+            return;
+        }
+        if let Some(before) = before {
+            self.due.remove(&(before, id.clone()));
+            self.due_of.remove(id);
+        }
+        if let Some(due) = due {
+            self.due.insert((due, id.clone()));
+            self.due_of.insert(id.clone(), due);
+        }
+    }
+
+    /// The names of a repo's servers.
+    fn of_repo(&self, repo: &str) -> impl Iterator<Item = (&ServerId, &Server)> {
+        self.servers.range(ServerId::new(repo, "")..).take_while(move |(id, _)| id.repo == repo)
     }
 
     fn configure(
@@ -162,7 +196,7 @@ impl Fleet {
     /// A repo's directory is not there: its servers are stopped once that was seen twice, some time apart.
     fn miss(&mut self, repo: &str, root: &std::path::Path, remembered: Vec<Plan>, now: Moment, out: &mut Vec<Effect>) {
         self.problems.remove(repo);
-        let of_repo: Vec<ServerId> = self.servers.keys().filter(|id| id.repo == repo).cloned().collect();
+        let of_repo: Vec<ServerId> = self.of_repo(repo).map(|(id, _)| id.clone()).collect();
         for plan in remembered.into_iter().filter(|_| of_repo.is_empty()) {
             let id = ServerId::new(repo, &plan.settings.name);
             self.servers.insert(id.clone(), Server::new(id.clone(), root.to_owned(), plan));
@@ -185,8 +219,7 @@ impl Fleet {
 
     /// Stops and forgets the servers of a repo whose name `goes`.
     fn leave(&mut self, repo: &str, goes: impl Fn(&str) -> bool, now: Moment, out: &mut Vec<Effect>) {
-        let of_repo = |id: &ServerId| id.repo == repo && goes(&id.server);
-        let ids: Vec<ServerId> = self.servers.keys().filter(|id| of_repo(id)).cloned().collect();
+        let ids: Vec<ServerId> = self.of_repo(repo).map(|(id, _)| id).filter(|id| goes(&id.server)).cloned().collect();
         for id in ids {
             self.with(&id, |server| {
                 server.standing = Standing::Leaving;
@@ -223,10 +256,10 @@ impl Fleet {
     }
 
     fn tick(&mut self, now: Moment, out: &mut Vec<Effect>) {
-        let is_due = |server: &&mut Server| server.due_ms() <= now.mono_ms;
-        for server in self.servers.values_mut().filter(is_due) {
-            server.tick(now, out);
-            self.touched.insert(server.id.clone());
+        let due = self.due.iter().take_while(|(due, _)| *due <= now.mono_ms);
+        let due: BTreeSet<ServerId> = due.map(|(_, id)| id.clone()).collect();
+        for id in due {
+            self.with(&id, |server| server.tick(now, out));
         }
         for (repo, missing) in &mut self.missing {
             if missing.look_ms.is_some_and(|due| due <= now.mono_ms) {
@@ -238,8 +271,7 @@ impl Fleet {
 
     /// Starts what is queued and whose dependencies are ready; lets go of what has left.
     fn settle(&mut self, now: Moment, out: &mut Vec<Effect>) {
-        let queued: Vec<ServerId> = self.servers.values().filter(|s| s.is_queued()).map(|s| s.id.clone()).collect();
-        for id in queued {
+        for id in self.queued.clone() {
             // Whoever asked for it asked for these as well: one that rests now has ended since, or was stopped.
             let missing = self.dependencies(&id).find(|needed| needed.is_idle() && needed.external().is_none());
             let missing = missing.map(Server::why_idle);
@@ -252,15 +284,14 @@ impl Fleet {
                 None => server.wait_for(waits),
             });
         }
-        let gone: Vec<ServerId> = self
-            .servers
-            .values()
-            .filter(|s| s.standing == Standing::Leaving && s.is_idle())
-            .map(|s| s.id.clone())
-            .collect();
+        // A server that leaves comes to rest by an event of its own.
+        let has_left = |id: &&ServerId| {
+            self.servers.get(*id).is_some_and(|server| server.standing == Standing::Leaving && server.is_idle())
+        };
+        let gone: Vec<ServerId> = self.touched.iter().filter(has_left).cloned().collect();
         for id in gone {
             self.servers.remove(&id);
-            self.touched.insert(id);
+            self.note(&id);
         }
     }
 
@@ -270,7 +301,7 @@ impl Fleet {
     }
 
     fn urls(&self, repo: &str, now: Moment) -> BTreeMap<String, String> {
-        let of_repo = self.servers.values().filter(|server| server.id.repo == repo && server.is_ready());
+        let of_repo = self.of_repo(repo).map(|(_, server)| server).filter(|server| server.is_ready());
         let url = |server: &Server| {
             let url = server.status(now).url?;
             Some((server.id.server.clone(), url.trim_end_matches('/').to_owned()))

@@ -135,13 +135,9 @@ impl Spot {
         Ok(Some(Sighting::of(Claim { record, stamp })))
     }
 
-    /// Removes it if it is proven stale, under the folder's lock and only if it is still the file that was judged.
+    /// Removes it if it is proven stale, judged under the folder's lock and only if it is still the file that was judged.
     /// Gives the proof; `None` when it stays.
     pub fn reap(&self) -> io::Result<Option<Stale>> {
-        // Judged once without the lock, which would make the folder's readers wait.
-        if !self.inspect_once().is_ok_and(|seen| seen.is_some_and(|seen| seen.verdict.permits_removal())) {
-            return Ok(None);
-        }
         self.remove_when(|seen| seen.verdict.permits_removal()).map(|removed| match removed {
             Some(Verdict::Stale(stale)) => Some(stale),
             _ => None,

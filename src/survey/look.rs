@@ -4,9 +4,10 @@ use std::io;
 use std::path::Path;
 use std::time::Instant;
 
-use super::output::{LAST_LINES, last_lines};
+use super::output::{LAST_LINES, last_lines, output_of_run};
 use super::patience::ask_each;
-use super::record::{EndedRun, LastRun, lost_output, output_of_run, run_record};
+use super::plain::without_colours;
+use super::record::{EndedRun, LastRun, lost_output, run_record};
 use super::repo::{Remembered, plans_of, remembered_plans_of};
 use super::{Sighting, Spot, Store};
 use crate::model::{Instance, Moment, ServerId, Status, Timestamp};
@@ -142,24 +143,6 @@ fn ports_named_in(text: &str) -> Vec<u16> {
         digits.parse().ok()
     };
     urls.filter_map(port).collect()
-}
-
-/// Takes ANSI escape sequences (`ESC [ … letter`) out.
-pub(crate) fn without_colours(text: &str) -> String {
-    let mut plain = String::with_capacity(text.len());
-    let mut chars = text.chars();
-    while let Some(c) = chars.next() {
-        if c != '\u{1b}' {
-            plain.push(c);
-        } else if chars.next() == Some('[') {
-            for c in chars.by_ref() {
-                if c.is_ascii_alphabetic() || c == '~' {
-                    break;
-                }
-            }
-        }
-    }
-    plain
 }
 
 impl From<FileError> for crate::api::Failure {

@@ -8,6 +8,8 @@ mod look;
 mod output;
 #[cfg(feature = "cli")]
 mod patience;
+#[cfg(feature = "cli")]
+mod plain;
 mod publish;
 #[cfg(feature = "cli")]
 mod record;
@@ -15,6 +17,8 @@ mod record;
 mod remains;
 #[cfg(feature = "cli")]
 mod repo;
+#[cfg(feature = "cli")]
+pub(crate) mod segments;
 mod sight;
 #[cfg(feature = "cli")]
 mod store;
@@ -22,20 +26,20 @@ mod store;
 pub use discover::{discover, top_of};
 pub use file::{Claim, Sighting, Spot, Torn, WriteError};
 #[cfg(feature = "cli")]
-pub(crate) use look::without_colours;
-#[cfg(feature = "cli")]
 pub use look::{look, look_at, sight_of};
 #[cfg(feature = "cli")]
-pub(crate) use output::LAST_LINES;
+pub(crate) use output::{LAST_LINES, Next, Output, Reader};
 #[cfg(feature = "cli")]
-pub use output::last_lines;
+pub use output::{last_lines, output_of_run};
 #[cfg(feature = "cli")]
 pub(crate) use patience::ask_each;
+#[cfg(feature = "cli")]
+pub(crate) use plain::{Lines, Plain};
 pub use publish::{Publication, publish};
 #[cfg(feature = "cli")]
 pub(crate) use record::read_record;
 #[cfg(feature = "cli")]
-pub use record::{EndedRun, LastRun, lost_output, output_of_run, run_record};
+pub use record::{EndedRun, LastRun, lost_output, run_record};
 #[cfg(feature = "cli")]
 pub use remains::Remains;
 #[cfg(feature = "cli")]

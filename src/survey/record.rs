@@ -1,6 +1,5 @@
 //! What the shims of a server left in its folder.
 
-use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
 use super::remains::Remains;
@@ -38,7 +37,6 @@ pub struct EndedRun {
 }
 
 const MAX_BYTES: u64 = 1 << 20;
-const MAX_OUTPUT: u64 = 32 << 20;
 
 /// Reads what the shims of a server left behind; `None` when it never ran.
 pub fn run_record(place: &ServerPlace) -> Option<LastRun> {
@@ -47,6 +45,10 @@ pub fn run_record(place: &ServerPlace) -> Option<LastRun> {
     let down = place.down_mark().exists();
     let remains = Remains::of(&record);
     let Record { generation, restarts, shim, asked_port, started_at, .. } = record;
+    // A shim inside a container: its number means somebody else here, and its lock keeps a second one from starting.
+    if shim.pid_ns.zip(process::pid_namespace()).is_some_and(|(theirs, ours)| theirs != ours) {
+        return None;
+    }
     let is_alive = matches!(Process::hold_instance(&shim), Ok(Some(_)));
     let gone = ended.as_ref().is_some_and(|ended| ended.tree_gone);
     let leader_exit = ended.map(|ended| ended.leader);
@@ -85,19 +87,4 @@ pub fn lost_output(place: &ServerPlace) -> Option<String> {
 fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Option<T> {
     let (bytes, _) = files::read_small(path, MAX_BYTES).ok()?;
     serde_json::from_slice(&bytes).ok()
-}
-
-/// What the server's present life has said so far, at most 32 MiB from the beginning of what is kept.
-pub fn output_of_run(place: &ServerPlace) -> String {
-    let start = read_json::<Record>(&place.record()).map_or(0, |record| record.log_start);
-    let read = || -> std::io::Result<Vec<u8>> {
-        let mut file = std::fs::File::open(place.log())?;
-        // A log that is shorter than it was has been rotated: all of it is of this life.
-        let from = if file.metadata()?.len() < start { 0 } else { start };
-        file.seek(SeekFrom::Start(from))?;
-        let mut bytes = Vec::new();
-        file.take(MAX_OUTPUT).read_to_end(&mut bytes)?;
-        Ok(bytes)
-    };
-    String::from_utf8_lossy(&read().unwrap_or_default()).into_owned()
 }

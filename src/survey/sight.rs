@@ -28,6 +28,11 @@ fn alive(instance: Instance, sockets: &SocketEvidence, record: &PortFile) -> Pro
     if is_elsewhere {
         return ProcessEvidence::Elsewhere;
     }
+    // A record with an identity may be this process's own, written before it listens.
+    let is_looker = instance.pid == std::process::id() && record.instance.is_none();
+    if is_looker && !matches!(sockets, SocketEvidence::Tree(_)) {
+        return ProcessEvidence::Looker;
+    }
     let started_at = process::started_at(&instance);
     ProcessEvidence::Alive { instance, started_at }
 }

@@ -22,8 +22,10 @@ pub(crate) struct Sandbox {
     env: RefCell<Vec<(String, String)>>,
     groups: RefCell<Vec<u32>>,
     user: Option<u32>,
-    first_port: u16,
-    _ports: fs::File,
+    /// What every program is run by: `nsenter` with its arguments, once the sandbox has namespaces of its own.
+    enter: RefCell<Vec<String>>,
+    discovery_port: u16,
+    _ports: Vec<fs::File>,
 }
 
 /// What a command said and how it ended.
@@ -38,21 +40,27 @@ pub(crate) struct Output {
 
 impl Sandbox {
     pub(crate) fn new() -> Self {
-        Self::owned_by(None)
+        Self::owned_by(None, PORTS)
+    }
+
+    /// One with more ports to give out, a multiple of the usual 50.
+    pub(crate) fn with_ports(count: u16) -> Self {
+        Self::owned_by(None, count)
     }
 
     /// One that belongs to another user; needs root.
     pub(crate) fn of_user(uid: u32) -> Self {
-        Self::owned_by(Some(uid))
+        Self::owned_by(Some(uid), PORTS)
     }
 
-    fn owned_by(user: Option<u32>) -> Self {
+    fn owned_by(user: Option<u32>, count: u16) -> Self {
         // Short, because sockets below it may have 103 bytes.
         let dir = tempfile::Builder::new().prefix("ph").tempdir_in("/tmp").expect("make a sandbox");
         let mark = format!("mark-{}", dir.path().file_name().and_then(|name| name.to_str()).unwrap_or("?"));
-        let (first_port, ports) = reserve_ports();
-        let sandbox =
-            Self { dir, mark, env: RefCell::default(), groups: RefCell::default(), user, first_port, _ports: ports };
+        let (first_port, ports) = reserve_ports(count);
+        let (env, groups, enter) = (RefCell::default(), RefCell::default(), RefCell::default());
+        let discovery_port = first_port + count - 1;
+        let sandbox = Self { dir, mark, env, groups, user, enter, discovery_port, _ports: ports };
         for (folder, mode) in [("", 0o755), ("h", 0o755), ("c", 0o700), ("s", 0o700), ("r", 0o700), ("src", 0o755)] {
             let path = sandbox.path(folder);
             fs::create_dir_all(&path).expect("make a folder");
@@ -61,7 +69,6 @@ impl Sandbox {
         }
         fs::create_dir(sandbox.config("")).expect("make the settings folder");
         fs::set_permissions(sandbox.config(""), fs::Permissions::from_mode(0o700)).expect("set a folder's mode");
-        let discovery_port = sandbox.discovery_port();
         let settings = format!(
             "first_port = {first_port}\nlast_port = {}\ndiscovery_port = {discovery_port}\n",
             discovery_port - 1
@@ -89,7 +96,7 @@ impl Sandbox {
 
     /// The TCP port of its daemon's discovery: the last of its own.
     pub(crate) fn discovery_port(&self) -> u16 {
-        self.first_port + PORTS - 1
+        self.discovery_port
     }
 
     /// Writes a file inside, which is how tests tell a fixture to do something.
@@ -116,7 +123,15 @@ impl Sandbox {
 
     /// A program as this user would start it, from the home folder.
     pub(crate) fn program(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
-        let mut command = Command::new(program);
+        let enter = self.enter.borrow();
+        let mut command = match enter.split_first() {
+            Some((enter, args)) => {
+                let mut command = Command::new(enter);
+                command.args(args).arg(program);
+                command
+            }
+            None => Command::new(program),
+        };
         command.env_clear().current_dir(self.path("h")).process_group(0).stdin(Stdio::null());
         for (name, folder) in
             [("HOME", "h"), ("XDG_CONFIG_HOME", "c"), ("XDG_STATE_HOME", "s"), ("XDG_RUNTIME_DIR", "r"), ("TMPDIR", "")]
@@ -186,6 +201,28 @@ impl Sandbox {
         let mut command = self.program(fixture());
         command.args(args.split_whitespace());
         self.start(&mut command)
+    }
+
+    /// Gives the sandbox namespaces of its own: all later programs run in them. `kinds` are options that `unshare` and
+    /// `nsenter` share; `script` is what a shell does in them first. Says why where there are none to be had.
+    #[track_caller]
+    pub(crate) fn unshare(&self, kinds: &[&str], script: &str) -> Result<(), String> {
+        let mut command = self.program("unshare");
+        command.args(kinds).args(["--map-root-user", "sh", "-c"]);
+        command.arg(format!("{{ {script}\n}} && exec \"$0\" --idle --print entered")).arg(fixture());
+        let holder = self.start(&mut command);
+        let mut said = String::new();
+        while let Some(line) = holder.next_line() {
+            if line == "entered" {
+                let own =
+                    ["nsenter", "--preserve-credentials", "--target", &holder.pid().to_string()].map(str::to_owned);
+                *self.enter.borrow_mut() = own.into_iter().chain(kinds.iter().map(|kind| (*kind).to_owned())).collect();
+                return Ok(());
+            }
+            said = line;
+        }
+        let failed = holder.finish();
+        Err(if failed.stderr.is_empty() { said } else { failed.stderr.trim_end().to_owned() })
     }
 
     /// Starts the daemon.
@@ -458,15 +495,18 @@ const PORTS: u16 = 50;
 
 /// A range of ports that no other sandbox uses while the answer is held. Each user's daemon avoids what listens, and
 /// what it gave out itself; of what another user's daemon is about to give out it knows nothing.
-fn reserve_ports() -> (u16, fs::File) {
+fn reserve_ports(count: u16) -> (u16, Vec<fs::File>) {
     let folder = std::env::temp_dir().join("pierhead-test-ports");
     fs::create_dir_all(&folder).expect("make a folder");
-    let slots = 10_000 / PORTS;
+    let (slots, wanted) = (10_000 / PORTS, count.div_ceil(PORTS));
     let begin = u16::try_from(std::process::id() % u32::from(slots)).unwrap_or(0);
-    for slot in (begin..slots).chain(0..begin) {
+    let reserve = |slot: u16| {
         let file = fs::File::create(folder.join(slot.to_string())).expect("make a lock file");
-        if file.try_lock().is_ok() {
-            return (20_000 + slot * PORTS, file);
+        file.try_lock().is_ok().then_some(file)
+    };
+    for slot in (begin..slots).chain(0..begin).filter(|slot| slot + wanted <= slots) {
+        if let Some(files) = (slot..slot + wanted).map(reserve).collect() {
+            return (20_000 + slot * PORTS, files);
         }
     }
     panic!("all ports are reserved");

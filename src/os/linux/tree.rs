@@ -77,12 +77,17 @@ fn send_to_all(root: &Process, signal: Signal, meant: impl Fn(&Process) -> bool)
     reached
 }
 
-/// The processes that carry `KEY=value` in the environment they were started with, or whose session `session` leads,
-/// and that may be looked at. For finding what a killed shim left behind; walks all of `/proc` (10 to 15 ms).
-pub fn of_run(variable: &str, session: u32) -> Vec<u32> {
+/// The processes that carry `KEY=value` in the environment they were started with, or whose session the dead process
+/// `leader` led, and that may be looked at. For finding what a killed shim left behind; walks all of `/proc` (10 to
+/// 15 ms).
+pub fn of_run(variable: &str, leader: u32) -> Vec<u32> {
     let me = std::process::id();
     let all = process::all_pids().unwrap_or_default();
-    all.into_iter().filter(|pid| *pid != me && (in_session(*pid, session) || carries(*pid, variable))).collect()
+    // The kernel gives no number out again while a session has it: if somebody lives under it, nothing of that session
+    // was left, and what is in it now is a stranger's.
+    let is_left = leader > 1 && stat(leader).map_or(true, |stat| stat.state == 'Z');
+    let is_of_run = |pid: u32| (is_left && in_session(pid, leader)) || carries(pid, variable);
+    all.into_iter().filter(|pid| *pid != me && is_of_run(*pid)).collect()
 }
 
 /// The processes that hold an end of the pipe with this inode, and that may be looked at. Walks the open files of all
@@ -98,8 +103,7 @@ pub fn holders_of_pipe(inode: u64) -> Vec<u32> {
 }
 
 fn in_session(pid: u32, session: u32) -> bool {
-    // The kernel gives no number out again while a session has it.
-    session > 1 && stat(pid).is_ok_and(|stat| stat.session == session && stat.state != 'Z')
+    stat(pid).is_ok_and(|stat| stat.session == session && stat.state != 'Z')
 }
 
 fn carries(pid: u32, variable: &str) -> bool {

@@ -48,13 +48,16 @@ pub fn signal(root: &Instance, signal: Signal) -> io::Result<usize> {
     Ok(reached)
 }
 
-/// The processes that carry `KEY=value` in the environment they were started with, or whose session `session` leads,
-/// and that may be looked at. For finding what a killed shim left behind; walks all processes. The environment of
+/// The processes that carry `KEY=value` in the environment they were started with, or whose session the dead process
+/// `leader` led, and that may be looked at. For finding what a killed shim left behind; walks all processes. The environment of
 /// programs that Apple ships is hidden by the system: those are found by the session alone.
-pub fn of_run(variable: &str, session: u32) -> Vec<u32> {
+pub fn of_run(variable: &str, leader: u32) -> Vec<u32> {
     let me = std::process::id();
     let all = process::all_pids().unwrap_or_default();
-    all.into_iter().filter(|pid| *pid != me && (in_session(*pid, session) || carries(*pid, variable))).collect()
+    // Somebody who lives under the leader's number leads a session of his own by now.
+    let is_left = stat(leader).is_ok_and(|stat| stat.is_none_or(|stat| stat.is_zombie));
+    let is_of_run = |pid: u32| (is_left && in_session(pid, leader)) || carries(pid, variable);
+    all.into_iter().filter(|pid| *pid != me && is_of_run(*pid)).collect()
 }
 
 /// The processes that hold an end of the pipe with this inode: nobody is found, as macOS tells nobody which pipes another process holds.

@@ -308,6 +308,14 @@ pub fn stamp_of(path: &Path) -> Option<Stamp> {
     std::fs::metadata(path).ok().map(|meta| Stamp::from_metadata(&meta))
 }
 
+/// True when `path` is the very file that is open, whatever was written to it since; links followed.
+pub fn is_same(open: &File, path: &Path) -> bool {
+    match (open.metadata(), std::fs::metadata(path)) {
+        (Ok(open), Ok(there)) => open.ino() == there.ino() && open.dev() == there.dev(),
+        _ => false,
+    }
+}
+
 /// Tells a folder from one that was removed and made again under its name: number and birth. `None` for what is no
 /// folder, and where births are not told.
 pub fn folder_mark(path: &Path) -> Option<(u64, std::time::SystemTime)> {

@@ -308,6 +308,14 @@ pub fn stamp_of(path: &Path) -> Option<Stamp> {
     open_regular(OpenOptions::new().read(true), path).ok().map(|(_, stamp)| stamp)
 }
 
+/// True when `path` is the very file that is open, whatever was written to it since.
+pub fn is_same(open: &File, path: &Path) -> bool {
+    match (Stamp::of(open), stamp_of(path)) {
+        (Ok(open), Some(there)) => open.index == there.index && open.volume == there.volume,
+        _ => false,
+    }
+}
+
 /// Tells a folder from one that was removed and made again under its name, by its birth. `None` for what is no folder.
 pub fn folder_mark(path: &Path) -> Option<(u64, std::time::SystemTime)> {
     let meta = std::fs::symlink_metadata(path).ok().filter(std::fs::Metadata::is_dir)?;
