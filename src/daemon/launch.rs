@@ -127,7 +127,7 @@ impl Launch {
             ("PIERHEAD_REPO", self.id.repo.clone()),
             ("PIERHEAD_SERVER", self.id.server.clone()),
             ("PIERHEAD_PORT_FILE", placeholders.port_file.clone()),
-            ("PIERHEAD_RUN", run_mark(&self.id, self.generation)),
+            ("PIERHEAD_RUN", run_mark(&self.store.places().server(&self.id), self.generation)),
         ];
         env.extend(ours.map(|(key, value)| (key.to_owned(), value)));
         for file in &server.env_file {

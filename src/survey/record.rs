@@ -43,7 +43,7 @@ pub fn run_record(place: &ServerPlace) -> Option<LastRun> {
     let record: Record = read_json(&place.record())?;
     let ended: Option<Ended> = read_json(&place.exit()).filter(|ended: &Ended| ended.generation == record.generation);
     let down = place.down_mark().exists();
-    let remains = Remains::of(&record);
+    let remains = Remains::of(&record, place);
     let Record { generation, restarts, shim, asked_port, started_at, .. } = record;
     // A shim inside a container: its number means somebody else here, and its lock keeps a second one from starting.
     if shim.pid_ns.zip(process::pid_namespace()).is_some_and(|(theirs, ours)| theirs != ours) {

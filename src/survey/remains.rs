@@ -3,25 +3,24 @@
 use std::collections::BTreeMap;
 
 use crate::api::Record;
-use crate::model::{Instance, ServerId};
+use crate::model::Instance;
 use crate::os::process::Process;
 use crate::os::tree;
+use crate::paths::ServerPlace;
 
 /// The traces of a life whose shim was killed: what its tree is known by, now that nothing holds it together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Remains {
-    id: ServerId,
-    generation: u64,
+    mark: String,
     shim: Instance,
     leader: Option<Instance>,
     output_pipe: Option<u64>,
 }
 
 impl Remains {
-    pub(crate) fn of(record: &Record) -> Self {
+    pub(crate) fn of(record: &Record, place: &ServerPlace) -> Self {
         Self {
-            id: record.id.clone(),
-            generation: record.generation,
+            mark: run_mark(place, record.generation),
             shim: record.shim.clone(),
             leader: record.leader_life.clone(),
             output_pipe: record.output_pipe,
@@ -32,8 +31,7 @@ impl Remains {
     /// that its output went through, or is the leader itself; and all that descends from those. Nobody who is older
     /// than the shim. Walks all processes and their open files (50 ms for a thousand of them).
     pub fn alive(&self) -> Vec<Process> {
-        let mark = format!("PIERHEAD_RUN={}", run_mark(&self.id, self.generation));
-        let mut traced = tree::of_run(&mark, self.shim.pid);
+        let mut traced = tree::of_run(&format!("PIERHEAD_RUN={}", self.mark), self.shim.pid);
         traced.extend(self.output_pipe.map(tree::holders_of_pipe).unwrap_or_default());
         traced.extend(self.leader.as_ref().filter(|leader| is_alive(leader)).map(|leader| leader.pid));
         let below: Vec<u32> = traced.iter().flat_map(|pid| tree::descendants(*pid)).collect();
@@ -51,7 +49,8 @@ fn is_alive(instance: &Instance) -> bool {
     matches!(Process::hold_instance(instance), Ok(Some(_)))
 }
 
-/// The value of `PIERHEAD_RUN` in a server's environment: what a killed shim left behind is found by it.
-pub(crate) fn run_mark(id: &ServerId, generation: u64) -> String {
-    format!("{id}#{generation}")
+/// The value of `PIERHEAD_RUN` in a server's environment: what a killed shim left behind is found by it. It names the
+/// state folder, as one user may have several, with servers of the same names in them.
+pub(crate) fn run_mark(place: &ServerPlace, generation: u64) -> String {
+    format!("{}#{generation}", place.0.display())
 }
