@@ -100,9 +100,15 @@ impl Log {
         let now = Timestamp::now().0;
         // A clock that was set back must not silence the notes.
         let is_due = now < self.noted_at || now - self.noted_at >= segments::note_spacing_ms(self.notes);
-        if is_due && self.times.write_all(segments::note(now, self.size).as_bytes()).is_ok() {
+        if !is_due {
+            return;
+        }
+        if self.times.write_all(segments::note(now, self.size).as_bytes()).is_ok() {
             self.noted_at = now;
             self.notes += 1;
+        } else {
+            // All are of one length: what there was room for of this one must not shift the next.
+            let _ = self.times.seek(SeekFrom::Start(self.notes * NOTE_BYTES));
         }
     }
 
