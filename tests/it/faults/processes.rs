@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::row;
 use crate::http::{get, post_to_daemon};
-use crate::limits::{is_alive, wait_gone};
+use crate::limits::{command_of, is_alive, wait_gone, wait_in_folder};
 use crate::repo::{number_in, read_record};
 use crate::sandbox::{Sandbox, fixture, kill};
 
@@ -19,10 +19,15 @@ const ESCAPES: &str =
 /// Short enough for a test that waits for KILL.
 const GRACE: &str = "stop_timeout = \"1s\"";
 
+/// What runs of servers, with its commands; a fixture that holds the sandbox's namespaces is none.
+fn alive(sandbox: &Sandbox) -> Vec<(u32, String)> {
+    let named = sandbox.fixtures().into_iter().map(|pid| (pid, command_of(pid)));
+    named.filter(|(_, command)| !command.ends_with("--print entered")).collect()
+}
+
 #[track_caller]
 fn assert_nobody(sandbox: &Sandbox) {
-    let named = |pid: u32| format!("{pid}: {}", crate::limits::command_of(pid));
-    let left: Vec<String> = sandbox.fixtures().into_iter().map(named).collect();
+    let left = alive(sandbox);
     assert!(left.is_empty(), "survivors: {left:#?}");
 }
 
@@ -45,7 +50,7 @@ fn nothing_escapes_a_stop() {
     let repo = sandbox.repo("shop").server("web", &format!("--grandchild {ESCAPES}")).set(GRACE).add();
     sandbox.run(["up", "shop"]).ok();
     assert_eq!(sandbox.fixtures().len(), 9, "seven have escaped");
-    sandbox.run(["down", "shop"]).ok();
+    sandbox.run(["down", "shop", "--timeout", "60s"]).ok();
     assert_nobody(&sandbox);
     assert!(!repo.port_file().exists());
 }
@@ -57,12 +62,12 @@ fn a_tree_that_goes_on_escaping_while_it_is_stopped_ends() {
     let args = format!("{ESCAPES} --escape-on --ignore-signals");
     sandbox.repo("shop").server("web", &args).set(GRACE).add();
     sandbox.run(["up", "shop"]).ok();
-    sandbox.run(["down", "shop"]).ok();
+    sandbox.run(["down", "shop", "--timeout", "60s"]).ok();
     assert_nobody(&sandbox);
     // At any moment of its beginning, too.
     for _ in 0..3 {
         sandbox.run(["up", "shop", "--no-wait"]).ok();
-        sandbox.run(["down", "shop"]).ok();
+        sandbox.run(["down", "shop", "--timeout", "60s"]).ok();
         assert_nobody(&sandbox);
     }
 }
@@ -91,13 +96,13 @@ fn a_tree_that_was_taken_over_ends_as_a_whole() {
     sandbox.kill_daemon();
     let mut events = sandbox.events();
     assert_eq!(events.wait_served("shop/web")["origin"], "adopted");
-    sandbox.run(["down", "shop"]).ok();
+    sandbox.run(["down", "shop", "--timeout", "60s"]).ok();
     assert_nobody(&sandbox);
     // And when the daemon is killed in the middle of the stop: the next one goes on with it.
     sandbox.run(["up", "shop"]).ok();
     sandbox.run(["down", "shop", "--no-wait"]).ok().says("stopping (told to end with TERM, and killed if it still");
     sandbox.kill_daemon();
-    sandbox.run(["down", "shop"]).ok();
+    sandbox.run(["down", "shop", "--timeout", "60s"]).ok();
     assert_nobody(&sandbox);
 }
 
@@ -113,7 +118,7 @@ fn the_tree_of_another_server_is_never_touched() {
     assert_eq!(of_twin.len(), 5);
     for _ in 0..rounds(10) {
         sandbox.run(["up", "shop/web"]).ok();
-        sandbox.run(["down", "shop/web"]).ok();
+        sandbox.run(["down", "shop/web", "--timeout", "60s"]).ok();
         assert_eq!(sandbox.fixtures(), of_twin);
     }
 }
@@ -161,6 +166,23 @@ fn what_a_killed_shim_leaves_behind_is_found_and_ended() {
     }
     assert_eq!(sandbox.fixtures(), untouched);
     assert_eq!(get(other.port()).status, 200);
+}
+
+#[test]
+fn what_is_alike_in_another_state_folder_is_not_taken_for_what_a_killed_shim_left() {
+    let _row = row!(21);
+    let (ours, theirs) = (Sandbox::new(), Sandbox::new());
+    for sandbox in [&ours, &theirs] {
+        sandbox.repo("shop").server("web", ESCAPES).set("restart = \"never\"").set(GRACE).add();
+    }
+    let mut events = ours.events();
+    ours.run(["up", "shop"]).ok();
+    theirs.run(["up", "shop"]).ok();
+    let untouched = theirs.fixtures();
+    kill_shims(&ours, &["shop/web"]);
+    events.wait_state("shop/web", "failed");
+    assert_nobody(&ours);
+    assert_eq!(theirs.fixtures(), untouched);
 }
 
 #[test]
@@ -213,12 +235,12 @@ fn down_ends_what_killed_shims_left_even_when_no_daemon_lives() {
     sandbox.run(["up", "shop"]).ok();
     sandbox.kill_daemon();
     kill_shims(&sandbox, &["shop/web"]);
-    sandbox.run(["down", "shop"]).ok();
+    sandbox.run(["down", "shop", "--timeout", "60s"]).ok();
     assert_nobody(&sandbox);
     assert_eq!(sandbox.status("shop")["state"], "stopped");
     // Nothing is left of it, so nothing is started for it again.
     sandbox.run(["daemon", "stop"]).ok();
-    sandbox.run(["down", "shop"]).ok().says("nothing runs");
+    sandbox.run(["down", "shop", "--timeout", "60s"]).ok().says("nothing runs");
     assert_eq!(sandbox.daemon_pid(), None);
 }
 
@@ -231,7 +253,7 @@ fn a_shim_killed_during_the_stop_changes_nothing_about_its_end() {
     sandbox.run(["up", "shop"]).ok();
     sandbox.run(["down", "shop", "--no-wait"]).ok();
     kill_shims(&sandbox, &["shop/web"]);
-    sandbox.run(["down", "shop"]).ok();
+    sandbox.run(["down", "shop", "--timeout", "60s"]).ok();
     assert_nobody(&sandbox);
     assert!(!repo.port_file().exists());
     sandbox.run(["up", "shop"]).ok();
@@ -247,7 +269,7 @@ fn a_tree_that_respawns_itself_ends() {
         let sandbox = Sandbox::new();
         sandbox.repo("shop").server("web", args).set(GRACE).add();
         sandbox.run(["up", "shop"]).ok();
-        sandbox.run(["down", "shop"]).ok();
+        sandbox.run(["down", "shop", "--timeout", "60s"]).ok();
         assert_nobody(&sandbox);
     }
 }
@@ -260,7 +282,7 @@ fn a_chain_of_sessions_whose_every_link_replaces_its_neighbours_ends() {
     let mut events = sandbox.events();
     for _ in 0..3 {
         sandbox.run(["up", "shop"]).ok();
-        sandbox.run(["down", "shop"]).ok();
+        sandbox.run(["down", "shop", "--timeout", "60s"]).ok();
         assert_nobody(&sandbox);
     }
     // Without a shim that holds it together, too.
@@ -268,7 +290,7 @@ fn a_chain_of_sessions_whose_every_link_replaces_its_neighbours_ends() {
     let pid = events.wait_served("shop/web")["pid"].clone();
     kill_shims(&sandbox, &["shop/web"]);
     events.wait("shop/web", "another life", |s| s["state"] == "ready" && s["pid"] != pid);
-    sandbox.run(["down", "shop"]).ok();
+    sandbox.run(["down", "shop", "--timeout", "60s"]).ok();
     assert_nobody(&sandbox);
 }
 
@@ -281,7 +303,7 @@ fn a_server_deaf_to_term_is_gone_after_its_grace_period() {
         let sandbox = Sandbox::new();
         let repo = sandbox.repo("shop").server("web", deaf).set(GRACE).add();
         sandbox.run(["up", "shop"]).ok();
-        sandbox.run(["down", "shop"]).ok();
+        sandbox.run(["down", "shop", "--timeout", "60s"]).ok();
         assert_nobody(&sandbox);
         assert!(!repo.port_file().exists());
     }
@@ -297,7 +319,7 @@ fn a_stopped_server_can_be_ended() {
         for pid in sandbox.fixtures() {
             kill(pid, Signal::STOP);
         }
-        sandbox.run(["down", "shop"]).ok();
+        sandbox.run(["down", "shop", "--timeout", "60s"]).ok();
         assert_nobody(&sandbox);
         assert!(!repo.port_file().exists());
     }
@@ -320,7 +342,7 @@ fn a_tree_of_which_only_a_child_is_stopped_ends_and_comes_back() {
     assert_ne!(repo.pid(), leader);
     assert_eq!(sandbox.fixtures().len(), 3);
     stop_children();
-    sandbox.run(["down", "shop"]).ok();
+    sandbox.run(["down", "shop", "--timeout", "60s"]).ok();
     assert_nobody(&sandbox);
 }
 
@@ -355,7 +377,7 @@ fn a_server_that_was_left_behind_stays_managed() {
         let pid = repo.pid();
         sandbox.kill_daemon();
         assert_eq!(get(repo.port()).body, format!("fixture {pid}\n"));
-        sandbox.run(["down", "shop"]).ok();
+        sandbox.run(["down", "shop", "--timeout", "60s"]).ok();
         assert_nobody(&sandbox);
         assert!(!repo.port_file().exists());
     }
@@ -441,7 +463,7 @@ fn a_pause_between_two_tries_is_told_and_can_be_ended() {
     events.wait("shop/web", "a pause of four seconds", |s| s["state"] == "waiting" && s["restarts"] == 2);
     sandbox.run(["status", "shop"]).ok().prints("waiting").prints("next try").prints("exit code 7").prints("no-cheese");
     sandbox.run(["ls"]).ok().prints("waiting");
-    sandbox.run(["down", "shop"]).ok();
+    sandbox.run(["down", "shop", "--timeout", "60s"]).ok();
     assert_eq!(sandbox.status("shop")["state"], "stopped");
     assert_ne!(up.finish().code, Some(0));
     assert_eq!(starts(&record), 3);
@@ -482,7 +504,7 @@ fn a_port_that_somebody_else_holds_is_named_and_its_holder_left_alone() {
         assert!(status["reason"].as_str().is_some_and(|why| why.contains(&named)), "{status}");
         assert_eq!(starts(&record), usize::from(!is_setting), "it is not tried again");
         sandbox.run(["restart", "shop"]).code_is(1).says(&named);
-        sandbox.run(["down", "shop"]).ok();
+        sandbox.run(["down", "shop", "--timeout", "60s"]).ok();
         assert_eq!(get(port).body, format!("fixture {}\n", holder.pid()));
         // Once it is free it is used.
         kill(holder.pid(), Signal::KILL);
@@ -619,7 +641,7 @@ fn fifty_starts_at_once_without_a_daemon_give_one_daemon_and_one_tree() {
     let urls: BTreeSet<String> = all.into_iter().map(|up| up.finish().ok().stdout).collect();
     assert_eq!(urls, BTreeSet::from([format!("http://127.0.0.1:{}/\n", repo.port())]));
     assert_eq!(fs::read_to_string(&record).unwrap(), format!("start {}\n", repo.pid()));
-    let daemons = sandbox.processes().into_iter().filter(|pid| crate::limits::command_of(*pid).contains("daemon run"));
+    let daemons = sandbox.processes().into_iter().filter(|pid| command_of(*pid).contains("daemon run"));
     assert_eq!(daemons.collect::<Vec<_>>(), [sandbox.daemon_pid().expect("a daemon")]);
 }
 
@@ -661,7 +683,7 @@ fn fifty_restarts_at_once_end_in_one_tree() {
     for answer in fifty_at_once(&sandbox, "down") {
         assert!(matches!(answer["state"].as_str(), Some("stopping" | "stopped")), "{answer}");
     }
-    sandbox.run(["down", "shop"]).ok();
+    sandbox.run(["down", "shop", "--timeout", "60s"]).ok();
     assert_nobody(&sandbox);
 }
 
@@ -684,7 +706,7 @@ fn a_start_during_the_stop_ends_in_one_new_tree() {
     assert!(new.len() == old.len() && new.iter().all(|pid| !old.contains(pid)), "{old:?} and {new:?}");
     // And stopped after all, in the middle of that.
     sandbox.run(["restart", "shop", "--no-wait"]).ok().says("then started again");
-    sandbox.run(["down", "shop"]).ok();
+    sandbox.run(["down", "shop", "--timeout", "60s"]).ok();
     assert_nobody(&sandbox);
     assert_eq!(sandbox.status("shop")["state"], "stopped");
 }
@@ -712,7 +734,7 @@ fn whatever_is_asked_across_each_other_ends_as_was_asked_last() {
             }
         });
         let last = ["up", "down", "restart"][next(3) as usize];
-        sandbox.run([last, "shop"]).ok();
+        sandbox.run([last, "shop", "--timeout", "60s"]).ok();
         let status = sandbox.status("shop");
         if last == "down" {
             assert_eq!(status["state"], "stopped", "{noise:?}, then {last}: {status}");
@@ -784,7 +806,7 @@ fn what_listens_and_never_answers_is_never_ready_over_http() {
     up.says("`shop/web` is not ready yet: starting").hints("it goes on starting");
     assert_eq!(sandbox.status("shop")["state"], "starting");
     sandbox.run(["wait", "shop", "--timeout", "500ms"]).code_is(7);
-    sandbox.run(["down", "shop"]).ok();
+    sandbox.run(["down", "shop", "--timeout", "60s"]).ok();
     events.wait_state("shop/web", "stopped");
     let states = events.states("shop/web");
     assert!(!states.iter().any(|state| state == "ready"), "{states:?}");
@@ -872,6 +894,188 @@ fn a_server_that_is_never_healthy_is_restarted_ever_more_slowly() {
     assert!(waiting["next_try"].is_string(), "{waiting}");
     assert!(waiting["reason"].as_str().is_some_and(|why| why.contains("unhealthy")), "{waiting}");
     assert_eq!(starts(&record), 2);
-    sandbox.run(["down", "shop"]).ok();
+    sandbox.run(["down", "shop", "--timeout", "60s"]).ok();
+    assert_nobody(&sandbox);
+}
+
+// ---- 31 and 32: output in masses, and no room for it
+
+/// The processor time that a process has used, in the kernel's ticks.
+fn ticks_of(pid: u32) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("read a process's times");
+    let (_, fields) = stat.rsplit_once(") ").expect("a name in parentheses");
+    let fields: Vec<&str> = fields.split(' ').collect();
+    [11, 12].iter().map(|at| fields[*at].parse::<u64>().expect("a number of ticks")).sum()
+}
+
+/// Waits until the record has so many lines that say `flooded`.
+#[track_caller]
+fn wait_flooded(sandbox: &Sandbox, times: usize) {
+    wait_in_folder(&sandbox.path("told"), "the end of the flood", || floods(sandbox) >= times);
+}
+
+fn floods(sandbox: &Sandbox) -> usize {
+    let record = fs::read_to_string(sandbox.path("told/record")).unwrap_or_default();
+    record.lines().filter(|line| *line == "flooded").count()
+}
+
+#[test]
+fn output_as_fast_as_it_goes_delays_nobody_and_keeps_its_cap() {
+    let _row = row!(31);
+    let sandbox = Sandbox::new();
+    fs::create_dir(sandbox.path("told")).unwrap();
+    let (record, gate) = (sandbox.arg("told/record"), sandbox.arg("told/gate"));
+    let args = format!("--flood {} --print-when {gate} --record {record}", 12_u64 << 30);
+    let shop = sandbox.repo("shop").server("web", &args).add();
+    let blog = sandbox.repo("blog").server("web", "").add();
+    let mut events = sandbox.events();
+    sandbox.run(["up", "shop", "blog"]).ok();
+    let (daemon, server) = (sandbox.daemon_pid().expect("a daemon"), shop.pid());
+
+    // All of it is written, which costs the daemon next to nothing: the shim alone has to do with it.
+    let before = (ticks_of(daemon), ticks_of(server));
+    sandbox.touch("told/gate");
+    wait_flooded(&sandbox, 1);
+    let (of_daemon, of_server) = (ticks_of(daemon) - before.0, ticks_of(server) - before.1);
+    assert!(of_daemon <= of_server / 20 + 1, "{of_daemon} ticks of the daemon for {of_server} of the server");
+
+    // While it goes on, all else is told and done.
+    sandbox.touch("told/gate");
+    let pid = blog.pid();
+    kill(pid, Signal::KILL);
+    events.wait_ready_again("blog/web", pid);
+    assert_eq!(get(shop.port()).status, 200);
+    assert_eq!(sandbox.status("shop")["state"], "ready");
+    sandbox.run(["down", "blog", "--timeout", "60s"]).ok();
+    assert_eq!(floods(&sandbox), 1, "all that came before the end of the flood");
+    wait_flooded(&sandbox, 2);
+
+    let folder = sandbox.path("s/pierhead/servers/shop/web");
+    let sizes = fs::read_dir(folder).unwrap().map(|file| file.unwrap().metadata().unwrap().len());
+    let kept: u64 = sizes.sum();
+    assert!(((5 << 20)..=(11 << 20)).contains(&kept), "{kept} bytes are kept");
+    // And in the middle of it, it can be ended.
+    sandbox.touch("told/gate");
+    sandbox.run(["down", "shop", "--timeout", "60s"]).ok();
+    assert_nobody(&sandbox);
+}
+
+/// A shell in the sandbox's namespaces.
+#[track_caller]
+fn shell(sandbox: &Sandbox, script: &str) {
+    sandbox.finish(sandbox.program("sh").args(["-c", script])).ok();
+}
+
+/// Puts a small disk where servers' files are.
+fn small_disk(sandbox: &Sandbox, folder: &str) -> Option<&'static str> {
+    let at = sandbox.arg(folder);
+    let script = format!("mkdir -p '{at}' && mount -t tmpfs -o size=400k,mode=0700 tmpfs '{at}'");
+    let mounted = sandbox.unshare(&["--user", "--mount"], &script);
+    mounted.err().map(|why| {
+        eprintln!("{why}");
+        "no user namespace with mounts of its own is to be had"
+    })
+}
+
+#[test]
+fn on_a_full_disk_servers_live_and_nothing_but_output_is_lost() {
+    let mut row = row!(32);
+    let sandbox = Sandbox::new();
+    if row.lacks(small_disk(&sandbox, "s/pierhead")) {
+        return;
+    }
+    let ballast = sandbox.arg("s/pierhead/ballast");
+    fs::create_dir(sandbox.path("told")).unwrap();
+    let (record, gate) = (sandbox.arg("told/record"), sandbox.arg("told/gate"));
+    let args = format!("--flood 80000 --print-when {gate} --record {record}");
+    let ends = |code: u8| format!("--exit {code} --exit-when {}", sandbox.arg(&format!("end{code}")));
+    let shop = sandbox.repo("shop").server("web", &args).add();
+    let blog = sandbox.repo("blog").server("web", &ends(6)).set("restart = \"never\"").add();
+    sandbox.repo("news").server("web", &ends(7)).set("restart = \"never\"").add();
+    let left = sandbox.repo("left").server("web", &format!("--background {}", ends(8)));
+    let left = left.set("restart = \"never\"").add();
+    let late = sandbox.repo("late").server("web", "").add();
+    let mut events = sandbox.events();
+    sandbox.run(["up", "shop", "blog", "news", "left"]).ok();
+    let pids = [shop.pid(), blog.pid(), left.pid()];
+    shell(&sandbox, &format!("cat /dev/zero > '{ballast}' 2>/dev/null; test -s '{ballast}'"));
+
+    // It is said, and everybody lives.
+    sandbox.touch("told/gate");
+    wait_flooded(&sandbox, 1);
+    let is_told = |s: &Value| {
+        s["reason"].as_str().is_some_and(|why| why.contains("bytes of its output could not be kept: No space left on"))
+    };
+    assert_eq!(events.wait("shop/web", "told that output is lost", is_told)["state"], "ready");
+    sandbox.run(["status", "shop"]).ok().prints("could not be kept: No space left on device");
+    sandbox.run(["doctor"]).code_is(1).prints("could not be kept").prints("make room where");
+    for (port, pid) in [shop.port(), blog.port(), left.port()].into_iter().zip(pids) {
+        assert_eq!(get(port).body, format!("fixture {pid}\n"));
+    }
+
+    // A start is refused with the reason; the rest works as ever, and under the next daemon too.
+    sandbox.run(["up", "late"]).code_is(1).says("No space left on device").says("servers/late");
+    assert_eq!(sandbox.status("late")["state"], "failed");
+    sandbox.touch("end6");
+    assert_eq!(events.wait_state("blog/web", "failed")["exit"]["code"], 6);
+    let daemon = sandbox.daemon_pid().expect("a daemon");
+    sandbox.kill_daemon();
+    sandbox.touch("end7");
+    let news = sandbox.run(["port", "news"]);
+    assert!(matches!(news.code, Some(0 | 3)), "{news:?}");
+    for (pid, _) in alive(&sandbox).into_iter().filter(|(pid, _)| !pids.contains(pid)) {
+        wait_gone(pid);
+    }
+    let mut events = sandbox.events();
+    assert_ne!(sandbox.daemon_pid(), Some(daemon));
+    assert_eq!(events.wait_state("news/web", "failed")["exit"]["code"], 7);
+    let status = events.wait("shop/web", "taken over, with what was lost", is_told);
+    assert_eq!((&status["origin"], &status["pid"]), (&json!("adopted"), &json!(shop.pid())));
+    sandbox.touch("end8");
+    assert_eq!(events.wait_state("left/web", "failed")["exit"]["code"], 8, "two ends were written");
+
+    // With room again, output is kept again, and what was refused starts.
+    shell(&sandbox, &format!("rm '{ballast}'"));
+    sandbox.touch("told/gate");
+    wait_flooded(&sandbox, 2);
+    sandbox.run(["logs", "shop", "-n", "3"]).ok().prints("flood flood flood\nflood flood flood\n");
+    sandbox.run(["up", "late"]).ok();
+    assert_eq!(get(late.port()).status, 200);
+    sandbox.run(["restart", "shop"]).ok();
+    assert_eq!(sandbox.status("shop")["reason"], Value::Null, "of the new life all is kept");
+    shell(&sandbox, &format!("cat /dev/zero > '{ballast}' 2>/dev/null; test -s '{ballast}'"));
+    sandbox.run(["down", "shop", "--timeout", "60s"]).ok();
+    sandbox.run(["down", "late", "--timeout", "60s"]).ok();
+    assert_nobody(&sandbox);
+}
+
+#[test]
+fn a_full_disk_of_one_server_is_no_matter_of_the_others() {
+    let mut row = row!(32);
+    let sandbox = Sandbox::new();
+    if row.lacks(small_disk(&sandbox, "s/pierhead/servers/shop")) {
+        return;
+    }
+    fs::create_dir(sandbox.path("told")).unwrap();
+    let (record, gate) = (sandbox.arg("told/record"), sandbox.arg("told/gate"));
+    let args = format!("--flood 2000000 --print-when {gate} --record {record}");
+    let shop = sandbox.repo("shop").server("web", &args).add();
+    let blog = sandbox.repo("blog").server("web", "--print-after kept").add();
+    let mut events = sandbox.events();
+    sandbox.run(["up", "shop"]).ok();
+    // Its own output is what fills it.
+    sandbox.touch("told/gate");
+    wait_flooded(&sandbox, 1);
+    events.wait("shop/web", "told that output is lost", |s| {
+        s["reason"].as_str().is_some_and(|why| why.contains("could not be kept"))
+    });
+    sandbox.run(["up", "blog"]).ok();
+    sandbox.run(["logs", "blog"]).ok().prints("kept");
+    let pid = shop.pid();
+    kill(pid, Signal::KILL);
+    let status = events.wait("shop/web", "its end", |s| s["exit"]["signal"] == 9);
+    assert_ne!(status["state"], "ready");
+    assert_eq!(get(blog.port()).status, 200);
+    sandbox.run(["down", "shop", "blog", "--timeout", "60s"]).ok();
     assert_nobody(&sandbox);
 }
