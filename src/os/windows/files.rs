@@ -185,7 +185,9 @@ impl Folder {
             file.write_all(bytes)?;
             file.set_len(bytes.len() as u64)
         };
-        write().and_then(|()| patiently(|| fs::rename(&room.path, self.path.join(name)))).map_err(FileError::of)
+        let written = write().and_then(|()| patiently(|| fs::rename(&room.path, self.path.join(name))));
+        drop(room);
+        written.map_err(FileError::of)
     }
 
     /// Removes what others, who did not come to their end, had set aside.

@@ -31,9 +31,9 @@ fn assert_nobody(sandbox: &Sandbox) {
     assert!(left.is_empty(), "survivors: {left:#?}");
 }
 
-/// How often a loop goes round: a few times, or a thousand in `make torture`.
-fn rounds(usual: usize) -> usize {
-    if std::env::var_os("PIERHEAD_TORTURE").is_some() { 1_000 } else { usual }
+/// How often a loop goes round: a few times, or many in `make torture`.
+fn rounds(usual: usize, torture: usize) -> usize {
+    if std::env::var_os("PIERHEAD_TORTURE").is_some() { torture } else { usual }
 }
 
 /// How many lives a server has had, by the record that its fixture keeps.
@@ -116,7 +116,7 @@ fn the_tree_of_another_server_is_never_touched() {
     sandbox.run(["up", "shop/twin"]).ok();
     let of_twin = sandbox.fixtures();
     assert_eq!(of_twin.len(), 5);
-    for _ in 0..rounds(10) {
+    for _ in 0..rounds(10, 1_000) {
         sandbox.run(["up", "shop/web"]).ok();
         sandbox.run(["down", "shop/web", "--timeout", "60s"]).ok();
         assert_eq!(sandbox.fixtures(), of_twin);
@@ -551,14 +551,8 @@ fn a_command_that_is_not_found_is_not_tried_again() {
     let record = sandbox.arg("record");
     let script = |rest: &str| json!(format!("echo start >> {record}; {rest}")).to_string();
     let bash = |rest: &str| json!(["/bin/bash", "-c", format!("echo start >> {record}; {rest}")]).to_string();
-    let lines = [
-        script("nope --dev"),
-        script("true && nope | cat; exit $?"),
-        bash("nope --dev"),
-        script("exec nope"),
-        script("sh -c 'nope --dev'"),
-    ];
-    for (at, line) in lines.iter().enumerate().filter(|(at, _)| *at != 1) {
+    let lines = [script("nope --dev"), bash("nope --dev"), script("exec nope"), script("sh -c 'nope --dev'")];
+    for (at, line) in lines.iter().enumerate() {
         let _ = fs::remove_file(&record);
         let name = format!("shop{at}");
         sandbox.repo(&name).server_with("web", line).add();
@@ -724,7 +718,7 @@ fn whatever_is_asked_across_each_other_ends_as_was_asked_last() {
         seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         (seed >> 16) % most
     };
-    for _ in 0..rounds(6) {
+    for _ in 0..rounds(6, 300) {
         // Noise from four sides, answered at once; then one last word.
         let noise: Vec<Vec<&str>> =
             (0..4).map(|_| (0..8).map(|_| ["up", "down", "restart"][next(3) as usize]).collect()).collect();
