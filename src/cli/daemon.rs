@@ -7,15 +7,45 @@ use super::output;
 use crate::api::{DaemonStatus, Failure, Kind};
 use crate::client::{Client, block_on};
 use crate::daemon::launch::own_program;
-use crate::os::files::Folder;
+use crate::os::files::{self, Folder};
 use crate::os::session;
-use crate::survey::{Store, places};
+use crate::survey::{Store, places, runtime_warning};
+
+/// The most bytes of its log that are read for why a daemon did not start: more than it grows to before it is begun anew.
+const MAX_LOG: u64 = 4 << 20;
+
+/// A client of the daemon, which says it when that is of another version.
+pub(super) fn client(store: &Store) -> Client {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    Client::new(store.places()).telling(|failure| ONCE.call_once(|| output::say(&format!("warning: {failure}"))))
+}
 
 /// A client of a daemon that runs: started if none did.
 pub(super) fn started(store: &Store) -> Result<Client, Failure> {
-    let client = Client::new(store.places());
-    block_on(client.start(&own_program()?, &store.places().daemon_log()))?;
+    let client = client(store);
+    block_on(start_with(store, &client))?;
     Ok(client)
+}
+
+/// Starts a daemon unless one runs, and says what is unusual about where it will be found.
+pub(super) async fn start_with(store: &Store, client: &Client) -> Result<(), Failure> {
+    if client.is_running().await {
+        return Ok(());
+    }
+    if let Some(warning) = runtime_warning(store.places()) {
+        output::say(&format!("warning: {warning}"));
+    }
+    let log = store.places().daemon_log();
+    let before = std::fs::metadata(&log).map_or(0, |meta| meta.len());
+    client.start(&own_program()?, &log).await.map_err(|mut failure| {
+        let said = files::read_small(&log, MAX_LOG).map(|(bytes, _)| bytes).unwrap_or_default();
+        let since = usize::try_from(before).ok().and_then(|before| said.get(before..)).unwrap_or(&said);
+        for line in String::from_utf8_lossy(since).lines().filter(|line| line.contains("ERROR")) {
+            failure.message.push_str("\n  | ");
+            failure.message.push_str(line);
+        }
+        failure
+    })
 }
 
 pub(super) fn daemon(daemon: &Daemon) -> Result<ExitCode, Failure> {
@@ -98,8 +128,13 @@ fn run(store: Store, detach: bool) -> Result<ExitCode, Failure> {
     } else {
         builder.with_writer(std::io::stderr).init();
     }
-    crate::daemon::run(store, || tracing::info!("pierhead {} is ready", env!("CARGO_PKG_VERSION")))?;
-    Ok(ExitCode::SUCCESS)
+    let ran = crate::daemon::run(store, || tracing::info!("pierhead {} is ready", env!("CARGO_PKG_VERSION")));
+    match ran {
+        // Nobody reads what a detached one prints.
+        Err(failure) if detach => tracing::error!("{failure}"),
+        ran => return ran.map(|()| ExitCode::SUCCESS),
+    }
+    Ok(ExitCode::from(Kind::Failed.exit_code()))
 }
 
 /// The daemon's log, begun anew when it has grown past a megabyte.

@@ -10,7 +10,9 @@ use crate::api::{Failure, Kind, PROGRAM_VERSION};
 use crate::client::{Client, block_on};
 use crate::model::{ServerId, State, Status, Verdict};
 use crate::settings::Repo;
-use crate::survey::{Files, Spot, Store, ask_each, check_trust, look_at, lost_output, manifest_of, places};
+use crate::survey::{
+    Files, Spot, Store, ask_each, check_trust, look_at, lost_output, manifest_of, places, runtime_warning,
+};
 
 /// One thing that was looked at.
 #[derive(Debug, Serialize)]
@@ -101,11 +103,14 @@ fn about_daemon(store: &Store) -> Vec<Finding> {
 fn about_files(store: &Store) -> Vec<Finding> {
     let mut findings = Vec::new();
     let places = store.places();
-    let is_fallback = places.runtime.starts_with(&places.state);
-    if let Some(dir) = std::env::var_os("XDG_RUNTIME_DIR").filter(|dir| is_fallback && !dir.is_empty()) {
-        let what = format!("`{}` is not used: it is not a private folder of yours, or too long", dir.display());
-        let hint = format!("`{}` is used instead; it is as good", places.runtime.display());
-        findings.push(Finding::bad("XDG_RUNTIME_DIR", what, hint));
+    if let Some(warning) = runtime_warning(places) {
+        let is_set = std::env::var_os("XDG_RUNTIME_DIR").is_some_and(|dir| !dir.is_empty());
+        findings.push(if is_set {
+            Finding::bad("runtime folder", warning, "set it to a folder of yours with mode 0700, or unset it")
+        } else {
+            // Usual where nobody is logged in, as in a container or a job.
+            Finding::good("runtime folder", warning)
+        });
     }
     let warnings = [store.registry().warning, store.trust().warning, store.settings().warning];
     for warning in warnings.into_iter().flatten() {
@@ -115,7 +120,7 @@ fn about_files(store: &Store) -> Vec<Finding> {
             "mend it or remove it; a copy of it is kept when it is changed",
         ));
     }
-    if findings.is_empty() {
+    if findings.iter().all(|finding| finding.ok) {
         findings.push(Finding::good("settings", places.config.display().to_string()));
     }
     findings

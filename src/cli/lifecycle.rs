@@ -7,8 +7,7 @@ use super::args::{Down, Targets, Up, Wait};
 use super::progress::Progress;
 use super::{daemon, output, target};
 use crate::api::{Asked, Failure, Kind, Request, Servers, Verb};
-use crate::client::{Client, block_on};
-use crate::daemon::launch::own_program;
+use crate::client::block_on;
 use crate::model::{State, Status};
 use crate::paths::ServerPlace;
 use crate::survey::{LastRun, Store, last_lines, look, places, run_record};
@@ -35,7 +34,7 @@ pub(super) fn wait(wait: &Wait) -> Result<(), Failure> {
 pub(super) fn down(down: &Down) -> Result<(), Failure> {
     let store = Store::new(places());
     let request = request(&store, &down.targets, !down.no_wait, down.timeout)?;
-    let client = Client::new(store.places());
+    let client = daemon::client(&store);
     let is_running = block_on(async { Ok(client.is_running().await) })?;
     // Nothing of ours runs and no daemon does: there is nothing to stop, and nothing to start for it.
     if !is_running && !any_alive(&store) {
@@ -101,14 +100,17 @@ fn with_progress(store: &Store, verb: Verb, request: &Request, may_start: bool) 
 
 /// Asks at once; only when nobody answers is a daemon started, and asked.
 async fn ask(store: &Store, verb: Verb, request: &Request, may_start: bool) -> Result<Asked, Failure> {
-    let client = Client::new(store.places());
-    match client.ask(verb, request).await {
-        Err(failure) if failure.kind == Kind::DaemonUnreachable && may_start => {
-            client.start(&own_program()?, &store.places().daemon_log()).await?;
-            client.ask(verb, request).await
+    let client = daemon::client(store);
+    // One that is just being killed may take a connection, and break it off, after it broke off the one before.
+    for _ in 0..3 {
+        match client.ask(verb, request).await {
+            Err(failure) if failure.kind == Kind::DaemonUnreachable && may_start => {
+                daemon::start_with(store, &client).await?;
+            }
+            answer => return answer,
         }
-        answer => answer,
     }
+    client.ask(verb, request).await
 }
 
 /// Prints the URLs, or says what is wrong with whatever is not ready.

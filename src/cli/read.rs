@@ -4,9 +4,9 @@ use serde_json::json;
 
 use super::args::{Json, One, Port, Status as StatusArguments, Targets};
 use super::target::Target;
-use super::{lifecycle, output, target};
+use super::{daemon, lifecycle, output, target};
 use crate::api::{Failure, Kind, Line, Servers, Verb};
-use crate::client::{Client, block_on};
+use crate::client::block_on;
 use crate::model::{Stale, State, Status, Timestamp, Verdict};
 use crate::portfile::{connect_host, loopback_url};
 use crate::settings::Repo;
@@ -15,7 +15,7 @@ use crate::view;
 
 /// Every server: from the daemon, else as it can be seen without one.
 fn servers(store: &Store) -> Result<Vec<Status>, Failure> {
-    let client = Client::new(store.places());
+    let client = daemon::client(store);
     match block_on(client.servers()) {
         Ok(servers) => Ok(servers.servers),
         Err(failure) if failure.kind == Kind::DaemonUnreachable && !client.socket().exists() => Ok(seen(store)),
@@ -39,7 +39,7 @@ fn seen(store: &Store) -> Vec<Status> {
 
 /// Says which repos the daemon cannot look into, as [`seen`] does without one.
 fn say_problems(store: &Store) {
-    let client = Client::new(store.places());
+    let client = daemon::client(store);
     if !client.socket().exists() {
         return;
     }
@@ -232,7 +232,7 @@ fn url_port(url: &str) -> Result<u16, Failure> {
 
 pub(super) fn events(json: Json) -> Result<(), Failure> {
     let store = Store::new(places());
-    let client = Client::new(store.places());
+    let client = daemon::client(&store);
     block_on(async {
         let mut events = client.events().await?;
         while let Some(line) = events.next().await {
@@ -280,7 +280,7 @@ pub(super) fn reap(json: Json) -> Result<(), Failure> {
             None => output::say(&format!("warning: {}: `{}` does not answer", repo.name, repo.root.display())),
         }
     }
-    let client = Client::new(store.places());
+    let client = daemon::client(&store);
     block_on(async {
         if client.is_running().await {
             client.reap().await?;

@@ -165,7 +165,7 @@ fn stop_all_of(store: &Store, repo: &Repo) -> Result<(), Failure> {
 
 /// Tells a running daemon; none needs to run.
 fn reload(store: &Store) -> Result<(), Failure> {
-    let client = crate::client::Client::new(store.places());
+    let client = daemon::client(store);
     block_on(async {
         if client.is_running().await {
             client.reload().await?;

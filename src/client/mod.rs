@@ -20,6 +20,7 @@ use crate::paths::Places;
 #[derive(Debug, Clone)]
 pub struct Client {
     socket: PathBuf,
+    tell: fn(&Failure),
 }
 
 /// How long a daemon may take from its start to its first answer.
@@ -30,7 +31,14 @@ const START_LOOK: Duration = Duration::from_millis(2);
 impl Client {
     /// A client of the daemon in these places.
     pub fn new(places: &Places) -> Self {
-        Self { socket: places.socket() }
+        Self { socket: places.socket(), tell: |_| {} }
+    }
+
+    /// The same, with somebody to tell when the daemon that answers is of another version. That is no failure as long
+    /// as both understand what is said.
+    #[must_use]
+    pub fn telling(self, tell: fn(&Failure)) -> Self {
+        Self { tell, ..self }
     }
 
     /// The socket it asks at.
@@ -112,17 +120,18 @@ impl Client {
         let body = if method == Method::GET { Vec::new() } else { serde_json::to_vec(body).map_err(broken)? };
         let response = self.send(method, path, body.into()).await?;
         let is_success = response.status().is_success();
-        let version = response.headers().get(VERSION_HEADER).and_then(|v| v.to_str().ok()).map(str::to_owned);
+        let version = version_of(&response);
         let bytes = response.into_body().collect().await.map_err(broken)?.to_bytes();
         if is_success {
-            return serde_json::from_slice(&bytes).map_err(|error| mismatch(version.as_deref(), &error.to_string()));
+            return serde_json::from_slice(&bytes)
+                .map_err(|error| mismatch(version.as_deref(), Some(&error.to_string())));
         }
         match serde_json::from_slice::<Failure>(&bytes) {
             Ok(failure) if failure.kind == Kind::Usage && version.as_deref() != Some(PROGRAM_VERSION) => {
-                Err(mismatch(version.as_deref(), &failure.message))
+                Err(mismatch(version.as_deref(), Some(&failure.message)))
             }
             Ok(failure) => Err(failure),
-            Err(_) => Err(mismatch(version.as_deref(), &String::from_utf8_lossy(&bytes))),
+            Err(_) => Err(mismatch(version.as_deref(), Some(&String::from_utf8_lossy(&bytes)))),
         }
     }
 
@@ -141,7 +150,12 @@ impl Client {
             .header(VERSION_HEADER, PROGRAM_VERSION)
             .body(Full::new(body))
             .map_err(broken)?;
-        sender.send_request(request).await.map_err(broken)
+        let response = sender.send_request(request).await.map_err(broken)?;
+        let version = version_of(&response);
+        if version.as_deref() != Some(PROGRAM_VERSION) {
+            (self.tell)(&mismatch(version.as_deref(), None));
+        }
+        Ok(response)
     }
 }
 
@@ -179,9 +193,14 @@ fn broken(error: impl std::fmt::Display) -> Failure {
         .hint("`pierhead daemon status` shows whether it runs")
 }
 
-fn mismatch(daemon: Option<&str>, what: &str) -> Failure {
-    let daemon = daemon.unwrap_or("unknown");
-    let message = format!("this is pierhead {PROGRAM_VERSION} and the daemon is {daemon}; it answered: {what}");
+fn version_of(response: &Response<Incoming>) -> Option<String> {
+    response.headers().get(VERSION_HEADER).and_then(|value| value.to_str().ok()).map(str::to_owned)
+}
+
+fn mismatch(daemon: Option<&str>, answered: Option<&str>) -> Failure {
+    let daemon = daemon.unwrap_or("of no known version");
+    let answered = answered.map(|what| format!("; it answered: {what}")).unwrap_or_default();
+    let message = format!("this is pierhead {PROGRAM_VERSION} and the daemon is {daemon}{answered}");
     Failure::new(Kind::DaemonUnreachable, message)
         .hint("`pierhead daemon stop` ends the daemon, servers live on; the next command starts the new one")
 }

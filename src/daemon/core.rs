@@ -23,8 +23,10 @@ pub(super) struct Core {
     begun: Instant,
 }
 
-/// How often everything is looked at again, for what no event told: network mounts, overflown queues.
+/// How often everything is looked at again, for what no event told: network mounts, overflown queues. Rarer where there
+/// are more repos than five hundred.
 const RESCAN_EVERY: Duration = Duration::from_secs(10);
+const RESCAN_EACH: Duration = Duration::from_millis(20);
 /// How many lines a slow listener may be behind before it is given a new snapshot.
 const LINES_KEPT: usize = 4096;
 
@@ -43,17 +45,22 @@ impl Core {
         let running = self.performer.recall();
         self.happen_all(running);
         self.look_first(&mut inbox).await;
-        let mut rescan = tokio::time::interval_at(tokio::time::Instant::now() + RESCAN_EVERY, RESCAN_EVERY);
+        let mut rescan = tokio::time::Instant::now() + RESCAN_EVERY;
         loop {
             let due = self.next_due();
             tokio::select! {
                 biased;
+                // Before the messages: whoever floods the daemon with them holds up no stop and no restart.
+                () = sleep_until(due) => self.happen(Event::Tick),
                 message = inbox.recv() => match message {
                     None | Some(Message::End) => return,
                     Some(message) => self.take(message),
                 },
-                () = sleep_until(due) => self.happen(Event::Tick),
-                _ = rescan.tick() => self.performer.look_at_all(Occasion::Rescan, None),
+                () = tokio::time::sleep_until(rescan) => {
+                    let repos = u32::try_from(self.performer.repos()).unwrap_or(u32::MAX);
+                    rescan = tokio::time::Instant::now() + RESCAN_EVERY.max(RESCAN_EACH.saturating_mul(repos));
+                    self.performer.look_at_all(Occasion::Rescan, None);
+                }
             }
             self.waiters.settle(&self.fleet, self.now());
         }
@@ -67,7 +74,7 @@ impl Core {
         while done.try_recv() == Err(oneshot::error::TryRecvError::Empty) {
             match inbox.recv().await {
                 None => return,
-                Some(message) if message.is_of_client() => later.push(message),
+                Some(message) if message.can_wait() => later.push(message),
                 Some(message) => self.take(message),
             }
         }

@@ -21,11 +21,11 @@ use super::discovery::Discovery;
 use super::message::Message;
 use super::openapi;
 use crate::api::{Failure, Kind, Line, PROGRAM_VERSION, Request, Servers, VERSION_HEADER, Verb};
-use crate::model::Status;
+use crate::model::{ServerId, Status};
 use crate::os::channel::Server;
 use crate::settings::{Repo, ServerSettings, Trust};
 use crate::supervisor::{Event, Plan};
-use crate::survey::{Files, Store, check_trust, plans_of};
+use crate::survey::{Files, LastRun, Store, check_trust, plans_of, run_record};
 
 type Post = UnboundedSender<Message>;
 
@@ -170,18 +170,25 @@ async fn ask(
         let targets = request.targets.clone();
         let is_start = matches!(verb, Verb::Up | Verb::Restart);
         let prepared = tokio::task::spawn_blocking(move || prepare(&store, &targets, is_start)).await;
-        let events = prepared.map_err(|error| Failure::new(Kind::Failed, error.to_string()))??;
+        let (events, refused) = prepared.map_err(|error| Failure::new(Kind::Failed, error.to_string()))?;
         post.send(Message::Events(events)).map_err(|_| ending())?;
+        refused?;
         tell(&post, |reply| Message::Ask { verb, request, reply }).await?
     })
     .await
 }
 
-/// Reads the settings of the repos that are named, as they are at this moment; refuses what is not approved.
-fn prepare(store: &Store, targets: &[String], is_start: bool) -> Result<Vec<Event>, Failure> {
+/// Reads the settings of the repos that are named, as they are at this moment; refuses what is not approved. What was
+/// read is told in any case.
+fn prepare(store: &Store, targets: &[String], is_start: bool) -> (Vec<Event>, Result<(), Failure>) {
+    let mut events = Vec::new();
+    let refused = prepare_each(store, targets, is_start, &mut events);
+    (events, refused)
+}
+
+fn prepare_each(store: &Store, targets: &[String], is_start: bool, events: &mut Vec<Event>) -> Result<(), Failure> {
     let registry = store.registry().value;
     let trust = store.trust().value;
-    let mut events = Vec::new();
     for target in targets {
         let (name, server) = target.split_once('/').map_or((target.as_str(), None), |(n, s)| (n, Some(s)));
         let repo = registry.named(name).ok_or_else(|| Failure::not_registered(target))?;
@@ -195,12 +202,17 @@ fn prepare(store: &Store, targets: &[String], is_start: bool) -> Result<Vec<Even
             // What runs can be stopped and waited for, whatever became of its settings.
             Err(_) => continue,
         };
-        if is_start {
-            refuse_untrusted(repo, server, &plans, &trust)?;
-        }
+        let refused = if is_start { refuse_untrusted(repo, server, &plans, &trust) } else { Ok(()) };
+        let ids: Vec<ServerId> = plans.iter().map(|plan| ServerId::new(&repo.name, &plan.settings.name)).collect();
         events.push(Event::Configured { repo: repo.name.clone(), root: repo.root.clone(), plans, problem: None });
+        // One that runs already is taken over, if that has not been done: what is asked next is asked of it.
+        events.extend(ids.into_iter().filter_map(|id| match run_record(&store.places().server(&id)) {
+            Some(LastRun::Alive(adoption)) => Some(Event::Adopted { id, adoption }),
+            _ => None,
+        }));
+        refused?;
     }
-    Ok(events)
+    Ok(())
 }
 
 fn refuse_untrusted(repo: &Repo, server: Option<&str>, plans: &[Plan], trust: &Trust) -> Result<(), Failure> {

@@ -14,6 +14,9 @@ pub(super) async fn hints(hints: Hints, post: UnboundedSender<Message>) {
                     let _ = post.send(Message::Hint(id));
                 }
             }
+            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+                tracing::warn!("a hint was not taken: {error}");
+            }
             Err(error) => {
                 tracing::warn!("the hint socket failed: {error}");
                 return;

@@ -31,8 +31,10 @@ pub(super) struct Launch {
     pub(super) open_files: Option<u64>,
 }
 
-/// Files that a start needs open for a moment, with some to spare.
-const FILES_NEEDED: u64 = 16;
+/// Files that a start needs open for a moment.
+const FILES_NEEDED: u64 = 8;
+/// What the first start of a server leaves free beside them, so that those that run can be restarted.
+const FILES_RESERVED: u64 = 16;
 const HOST: &str = "127.0.0.1";
 
 impl Launch {
@@ -48,7 +50,8 @@ impl Launch {
             let what = if untrusted.was_approved { "its command changed" } else { "its command is not approved" };
             Refused::Final(format!("{what}: `pierhead trust {}` shows it and asks", self.id.repo))
         })?;
-        if limits::spare_open_files() < FILES_NEEDED {
+        let reserved = if self.generation > 1 { 0 } else { FILES_RESERVED };
+        if limits::spare_open_files() < FILES_NEEDED + reserved {
             return Err(Refused::Final("the daemon has no files left to open (see `ulimit -n`)".to_owned()));
         }
         let settings = self.store.settings().value;
@@ -95,7 +98,7 @@ impl Launch {
             .ok_or_else(|| Refused::Final(format!("no port from {} to {} is free", user.first_port, user.last_port)))?;
         drop(book);
         if last != Some(port) {
-            let kept = Folder::make(&place.0).and_then(|folder| folder.renew("port", port.to_string().as_bytes()));
+            let kept = Folder::make(&place.0).and_then(|folder| folder.renew("port", format!("{port}\n").as_bytes()));
             if let Err(error) = kept {
                 tracing::warn!("{}: its port will not be remembered: {error}", self.id);
             }
@@ -143,10 +146,13 @@ impl Launch {
     }
 }
 
-/// The port a server had last.
+/// The port a server had last. A number without the end of its line may have lost digits: the record tells then.
 pub(crate) fn last_port(place: &ServerPlace) -> Option<u16> {
-    let (bytes, _) = crate::os::files::read_small(&place.sticky_port(), 16).ok()?;
-    std::str::from_utf8(&bytes).ok()?.trim().parse().ok()
+    let read = || {
+        let (bytes, _) = crate::os::files::read_small(&place.sticky_port(), 16).ok()?;
+        std::str::from_utf8(&bytes).ok()?.strip_suffix('\n')?.parse().ok()
+    };
+    read().or_else(|| read_record(place).map(|record| record.asked_port).filter(|port| *port != 0))
 }
 
 fn argv(command: &CommandLine, placeholders: &Placeholders) -> Result<Vec<String>, Refused> {

@@ -2,27 +2,29 @@
 
 use std::collections::HashMap;
 use std::io::ErrorKind;
+use std::path::PathBuf;
 use std::process::Child;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::launch::last_port;
 use super::message::Message;
 use super::ports::PortBook;
-use super::watcher::{FolderWatch, folders_of};
+use super::watcher::{FolderWatch, Mark, folders_of};
 use crate::model::{Instance, ServerId, Signal, Timestamp, Verdict};
-use crate::os::files::{Stamp, stamp_of};
+use crate::os::files::{Stamp, folder_mark, stamp_of};
 use crate::os::process::{self, Process};
 use crate::os::sockets;
 use crate::os::sockets::Listening;
 use crate::paths::ServerPlace;
+use crate::portfile::FOLDER;
 use crate::settings::{MANIFEST_NAME, Repo};
 use crate::supervisor::{End, Event, Found, Meant};
 use crate::survey::{
-    EndedRun, LAST_LINES, LastRun, Remains, Remembered, Spot, Store, last_lines, lost_output, output_of_run, plans_of,
-    read_record, remembered_plans_of, run_record,
+    EndedRun, LAST_LINES, LastRun, Remains, Remembered, Spot, Store, last_lines, lost_output, mend_records,
+    output_of_run, plans_of, read_record, remembered_plans_of, run_record,
 };
 
 /// Between two looks at a file that is being written.
@@ -45,7 +47,7 @@ pub(super) fn look_at_file(id: &ServerId, spot: &Spot, post: &UnboundedSender<Me
         Err(torn) if torn.is_settled(Timestamp::now()) => Some(torn.into()),
         // A writer's half-way mark tells nothing; what was known still holds.
         Err(_) => {
-            again(id, post);
+            again(&id.repo, post, TORN_PAUSE);
             return events;
         }
     };
@@ -53,12 +55,12 @@ pub(super) fn look_at_file(id: &ServerId, spot: &Spot, post: &UnboundedSender<Me
     events
 }
 
-/// Looks at a server's repo again in a moment, by when a file that is being written may be whole.
-fn again(id: &ServerId, post: &UnboundedSender<Message>) {
-    let (repo, post) = (id.repo.clone(), post.clone());
+/// Looks at a repo again in a moment, by when what is being written may be whole.
+fn again(repo: &str, post: &UnboundedSender<Message>, pause: Duration) {
+    let (repo, post) = (repo.to_owned(), post.clone());
     if let Ok(runtime) = tokio::runtime::Handle::try_current() {
         runtime.spawn(async move {
-            tokio::time::sleep(TORN_PAUSE).await;
+            tokio::time::sleep(pause).await;
             let _ = post.send(Message::Dirty(repo));
         });
     }
@@ -67,12 +69,22 @@ fn again(id: &ServerId, post: &UnboundedSender<Message>) {
 /// What a repo's settings said, and of which versions of its files and the approvals that was.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Known {
-    versions: [Option<Stamp>; 3],
+    /// Those that its settings name: files of variables.
+    named: Vec<PathBuf>,
+    versions: Vec<Option<Stamp>>,
     servers: Vec<(String, bool)>,
     /// The port files that need no second look while they stay as they are: none there, or a live one of ours, whose
     /// server's sockets and end are watched.
     at_rest: HashMap<String, Option<Stamp>>,
+    /// When its settings were first seen to be gone.
+    gone_since: Option<Instant>,
+    /// Which folders it and its port files had when they were last watched.
+    marks: [Mark; 2],
 }
+
+/// Settings that were there are believed to be gone after this long: git and editors take files away for a moment, and a
+/// repo that is being deleted loses its files before it is gone itself.
+const GONE_FOR: Duration = Duration::from_millis(1_500);
 
 /// Why a repo is looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -129,6 +141,8 @@ impl Looker {
     }
 
     fn unusable(&self, repo: &Repo, why: &str) -> Event {
+        // Whatever is seen of it next is told, be it as it was.
+        self.forget(repo);
         let plans = remembered_plans_of(repo, self.store.places(), Remembered::All);
         let problem = Some(format!("`{}`: {why}", repo.root.display()));
         Event::Configured { repo: repo.name.clone(), root: repo.root.clone(), plans, problem }
@@ -144,12 +158,18 @@ impl Looker {
         let Self { store, known, folders, .. } = self;
         let mut events = Vec::new();
         let files = [repo.root.join(MANIFEST_NAME), repo.root.join("package.json"), store.places().trust()];
-        let versions = files.map(|path| stamp_of(&path));
         let last = known.lock().ok().and_then(|known| known.get(&repo.name).cloned());
+        let versions_with =
+            |named: &[PathBuf]| files.iter().chain(named).map(|path| stamp_of(path)).collect::<Vec<_>>();
+        let versions = versions_with(last.as_ref().map_or(&[], |last| &last.named));
+        let known_named = last.as_ref().map(|last| last.named.clone()).unwrap_or_default();
         // Settings are read again when they changed; a start reads them in any case.
+        let mut versions = self.believe(repo, versions);
         let mut at_rest = HashMap::new();
+        let mut marks = None;
         let servers = if let Some(last) = last.filter(|last| last.versions == versions) {
             at_rest = last.at_rest;
+            marks = Some(last.marks);
             last.servers
         } else {
             let (plans, problem) = match plans_of(repo, &store.trust().value, store.places()) {
@@ -158,11 +178,25 @@ impl Looker {
             };
             let servers: Vec<(String, bool)> =
                 plans.iter().map(|plan| (plan.settings.name.clone(), plan.settings.default)).collect();
+            let env_files = plans.iter().flat_map(|plan| &plan.settings.env_file);
+            let named: Vec<PathBuf> = env_files.map(|file| repo.root.join(file)).collect();
+            if named != known_named {
+                // Which versions of these were read is not known: the next look reads once more.
+                versions.truncate(files.len());
+                versions.resize(files.len() + named.len(), None);
+            }
             if let Ok(mut known) = known.lock() {
                 known.remove(&repo.name);
                 if problem.is_none() {
-                    let at_rest = HashMap::new();
-                    known.insert(repo.name.clone(), Known { versions, servers: servers.clone(), at_rest });
+                    let known_now = Known {
+                        named,
+                        versions,
+                        servers: servers.clone(),
+                        at_rest: HashMap::new(),
+                        gone_since: None,
+                        marks: [None; 2],
+                    };
+                    known.insert(repo.name.clone(), known_now);
                 }
             }
             events.push(Event::Configured { repo: repo.name.clone(), root: repo.root.clone(), plans, problem });
@@ -174,9 +208,12 @@ impl Looker {
         }
         // Watched first, read after: a change in between is seen by one or the other. What may hang is asked before the
         // lock is taken.
-        let wanted = folders_of(&repo.root, servers.iter().map(|(name, default)| (name.as_str(), *default)));
-        if let Ok(mut folders) = folders.lock() {
-            folders.attach(&repo.name, wanted);
+        let new_marks = [folder_mark(&repo.root), folder_mark(&repo.root.join(FOLDER))];
+        if occasion != Occasion::Rescan || marks != Some(new_marks) {
+            let wanted = folders_of(&repo.root, servers.iter().map(|(name, default)| (name.as_str(), *default)));
+            if let Ok(mut folders) = folders.lock() {
+                folders.attach(&repo.name, wanted);
+            }
         }
         for (name, is_default) in servers {
             let spot = Spot::of_server(&repo.root, &name, is_default);
@@ -194,8 +231,25 @@ impl Looker {
         }
         if let Some(known) = known.lock().ok().as_mut().and_then(|known| known.get_mut(&repo.name)) {
             known.at_rest = at_rest;
+            known.marks = new_marks;
         }
         events
+    }
+
+    /// The versions of a repo's files to go by: those of before, when its settings went away a moment ago.
+    fn believe(&self, repo: &Repo, mut versions: Vec<Option<Stamp>>) -> Vec<Option<Stamp>> {
+        let Ok(mut known) = self.known.lock() else { return versions };
+        let Some(last) = known.get_mut(&repo.name) else { return versions };
+        let has_settings = |versions: &[Option<Stamp>]| versions.first().is_some_and(Option::is_some);
+        if has_settings(&versions) || !has_settings(&last.versions) {
+            last.gone_since = None;
+            return versions;
+        }
+        if last.gone_since.get_or_insert_with(Instant::now).elapsed() < GONE_FOR {
+            again(&repo.name, &self.post, GONE_FOR);
+            versions.clone_from(&last.versions);
+        }
+        versions
     }
 
     /// What became of a server while no daemon watched.
@@ -203,6 +257,9 @@ impl Looker {
         let place = self.store.places().server(id);
         if let (Some(port), Ok(mut ports)) = (last_port(&place), self.ports.lock()) {
             ports.remember(id, port);
+        }
+        for mended in mend_records(&place) {
+            tracing::warn!("{id}: {mended}");
         }
         match run_record(&place) {
             Some(LastRun::Alive(adoption)) => {

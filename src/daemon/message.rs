@@ -53,8 +53,9 @@ pub enum Message {
 }
 
 impl Message {
-    /// True for what a client sent, which can wait until the daemon knows what there is.
-    pub(super) fn is_of_client(&self) -> bool {
+    /// True for what can wait until the daemon knows what there is, as all that clients send; a hint of a server that is
+    /// not known yet would be lost.
+    pub(super) fn can_wait(&self) -> bool {
         match self {
             Self::Ask { .. }
             | Self::List(_)
@@ -62,13 +63,9 @@ impl Message {
             | Self::Describe(_)
             | Self::Reload(_)
             | Self::Reap(_)
+            | Self::Hint(_)
             | Self::End => true,
-            Self::Event(_)
-            | Self::Events(_)
-            | Self::Looked { .. }
-            | Self::Reply(_)
-            | Self::Dirty(_)
-            | Self::Hint(_) => false,
+            Self::Event(_) | Self::Events(_) | Self::Looked { .. } | Self::Reply(_) | Self::Dirty(_) => false,
         }
     }
 }

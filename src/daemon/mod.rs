@@ -26,10 +26,10 @@ use tokio::sync::mpsc;
 use self::discovery::Discovery;
 use crate::api::{Failure, Kind};
 use crate::os::channel::{Hints, Server};
-use crate::os::files::Folder;
+use crate::os::files::{self, Folder};
 use crate::os::lock::Lock;
 use crate::os::{interrupt, limits};
-use crate::survey::Store;
+use crate::survey::{Store, runtime_warning};
 
 pub use admission::{Provenance, Refusal, admit};
 pub use message::Message;
@@ -43,6 +43,14 @@ pub fn run(store: Store, ready: impl FnOnce()) -> Result<(), Failure> {
     for folder in [&places.runtime, &places.state, &places.servers()] {
         Folder::make(folder)
             .map_err(|error| Failure::new(Kind::Failed, format!("cannot use `{}`: {error}", folder.display())))?;
+    }
+    let is_private = |folder: &std::path::Path| files::is_private_folder(folder);
+    if !is_private(&places.runtime) && !places.runtime.parent().is_some_and(is_private) {
+        let what = format!("`{}` is not a private folder of yours", places.runtime.display());
+        return Err(Failure::new(Kind::Failed, what).hint("make it yours with mode 0700, or remove it"));
+    }
+    if let Some(warning) = runtime_warning(&places) {
+        tracing::warn!("{warning}");
     }
     let Some(lock) = Lock::attempt(&places.daemon_lock())? else {
         return Err(

@@ -18,11 +18,11 @@ use super::watch::{SocketWatch, Watched};
 use crate::model::{Instance, ServerId, Signal, Timestamp};
 use crate::os::exit::ended;
 use crate::os::files::Folder;
-use crate::os::tree;
+use crate::os::{sockets, tree};
 use crate::portfile::{PortFile, WRITER};
 use crate::settings::Repo;
 use crate::supervisor::{Effect, Event, Fleet, Found, Probe, Socket};
-use crate::survey::{LastRun, Remembered, Spot, Store, WriteError, remembered_plans_of, run_record};
+use crate::survey::{LastRun, Remembered, Spot, Store, WriteError, remembered_plans_of, run_record, sight_of};
 
 /// Performs effects.
 pub(super) struct Performer {
@@ -68,6 +68,11 @@ impl Performer {
         self.store.places().socket()
     }
 
+    /// How many repos are registered.
+    pub(super) fn repos(&self) -> usize {
+        self.roots.len()
+    }
+
     pub(super) fn warnings(&self) -> Vec<String> {
         let folders = self.looker.folders.lock().ok().and_then(|folders| folders.problem());
         self.warnings.iter().cloned().chain(folders).collect()
@@ -79,6 +84,7 @@ impl Performer {
     pub(super) fn recall(&mut self) -> Vec<Event> {
         let mut events = Vec::new();
         let repos = self.read_registry();
+        let listening = sockets::listening().unwrap_or_default();
         for repo in &repos {
             let plans = remembered_plans_of(repo, self.store.places(), Remembered::Running);
             let ids: Vec<ServerId> = plans.iter().map(|p| ServerId::new(&repo.name, &p.settings.name)).collect();
@@ -87,11 +93,15 @@ impl Performer {
                 events.push(Event::Configured { repo, root, plans, problem: None });
             }
             let places = self.store.places();
-            let running = ids.iter().filter_map(|id| match run_record(&places.server(id)) {
-                Some(LastRun::Alive(adoption)) => Some(Event::Adopted { id: id.clone(), adoption }),
-                _ => None,
-            });
-            events.extend(running);
+            for id in ids {
+                let place = places.server(&id);
+                let Some(LastRun::Alive(adoption)) = run_record(&place) else { continue };
+                let (generation, shim, asked) = (adoption.generation, adoption.shim.clone(), adoption.asked_port);
+                events.push(Event::Adopted { id: id.clone(), adoption });
+                // What serves is told as serving from the first answer on.
+                let sight = sight_of(&shim, asked, &listening, Some(&place));
+                events.push(Event::Seen { id, generation, sight });
+            }
         }
         self.unseen = repos.into_iter().map(|repo| repo.name).collect();
         events

@@ -34,7 +34,7 @@ struct Blind {
 }
 
 /// Which folder it is that has the name, where that can be told.
-type Mark = Option<(u64, std::time::SystemTime)>;
+pub(super) type Mark = Option<(u64, std::time::SystemTime)>;
 
 /// Folders to watch.
 pub(super) type Folders = BTreeMap<PathBuf, Mark>;

@@ -11,7 +11,8 @@ pub struct Places {
     pub config: PathBuf,
     /// Spawn records, sticky ports and logs: `$XDG_STATE_HOME/pierhead`.
     pub state: PathBuf,
-    /// Socket and lock: `$XDG_RUNTIME_DIR/pierhead`, else `run/` in the state folder.
+    /// Socket and lock: `$XDG_RUNTIME_DIR/pierhead`, else `run/` in the state folder, else a short path that needs no
+    /// environment.
     pub runtime: PathBuf,
 }
 
@@ -36,7 +37,7 @@ impl Places {
     /// The same with another runtime folder, unless a socket in it would have too long a name.
     #[must_use]
     pub fn with_runtime(mut self, runtime: PathBuf) -> Self {
-        if runtime.join("pierhead.sock").as_os_str().len() <= MAX_SOCKET_PATH {
+        if is_short_enough(&runtime) {
             self.runtime = runtime;
         }
         self
@@ -95,6 +96,11 @@ impl Places {
     }
 }
 
+/// True when a socket in this folder has a name that the system takes.
+pub fn is_short_enough(runtime: &Path) -> bool {
+    cfg!(windows) || runtime.join("pierhead.sock").as_os_str().len() <= MAX_SOCKET_PATH
+}
+
 /// The folder of one server in the state folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerPlace(pub PathBuf);
@@ -113,9 +119,19 @@ impl ServerPlace {
         self.0.join("record.json")
     }
 
+    /// The same, written first: one of both is whole whatever becomes of the other.
+    pub fn record_backup(&self) -> PathBuf {
+        self.0.join("record.json.backup")
+    }
+
     /// How it ended: written by the shim.
     pub fn exit(&self) -> PathBuf {
         self.0.join("exit.json")
+    }
+
+    /// The same, as [`Self::record_backup`].
+    pub fn exit_backup(&self) -> PathBuf {
+        self.0.join("exit.json.backup")
     }
 
     /// What could not be kept of its output: written by the shim.

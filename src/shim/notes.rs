@@ -16,11 +16,14 @@ pub(super) struct Notes<'a> {
     folder: Folder,
     order: &'a Order,
     record: Record,
-    /// For the record once there is a leader, and for two ends: of the leader, and of its tree.
+    /// For the record once there is a leader, and for two ends: of the leader, and of its tree. Two for each.
     rooms: Vec<Room>,
     lost: LostNote,
 }
 
+/// The files of the record and of the end, the second copy first.
+const RECORD: [&str; 2] = ["record.json.backup", "record.json"];
+const ENDS: [&str; 2] = ["exit.json.backup", "exit.json"];
 /// More than an end takes, with the reason why a command could not be started.
 const END_BYTES: usize = 4096;
 /// What a leader adds to the record.
@@ -35,9 +38,7 @@ impl<'a> Notes<'a> {
         output_pipe: Option<u64>,
     ) -> io::Result<Self> {
         folder.forget_rooms().map_err(io::Error::other)?;
-        for name in ["down", "exit.json", "lost.json"] {
-            folder.remove(name).map_err(io::Error::other)?;
-        }
+        folder.remove("down").map_err(io::Error::other)?;
         let record = Record {
             id: order.id.clone(),
             is_default: order.is_default,
@@ -55,8 +56,15 @@ impl<'a> Notes<'a> {
             writer: format!("pierhead/{PROGRAM_VERSION}"),
         };
         let bytes = serde_json::to_vec(&record)?;
-        folder.renew("record.json", &bytes).map_err(io::Error::other)?;
-        let sizes = [END_BYTES, END_BYTES, bytes.len() + LEADER_BYTES];
+        for name in RECORD {
+            folder.renew(name, &bytes).map_err(io::Error::other)?;
+        }
+        // After the record: a reader in between must not take the life that ended well for one whose shim was killed.
+        for name in ENDS.iter().chain(&["lost.json"]) {
+            folder.remove(name).map_err(io::Error::other)?;
+        }
+        let with_leader = bytes.len() + LEADER_BYTES;
+        let sizes = [END_BYTES, END_BYTES, END_BYTES, END_BYTES, with_leader, with_leader];
         let rooms =
             sizes.into_iter().map(|size| folder.set_aside(size)).collect::<Result<_, _>>().map_err(io::Error::other)?;
         let lost = LostNote::begin(&ServerPlace(order.place.clone()), order.generation)?;
@@ -72,23 +80,26 @@ impl<'a> Notes<'a> {
         self.record.leader = Some(leader);
         self.record.leader_life = life;
         let bytes = serde_json::to_vec(&self.record);
-        self.write("record.json", bytes);
+        self.write(RECORD, bytes);
     }
 
     /// The leader ended, or all of the tree did.
     pub(super) fn ended(&mut self, leader: &Exit, tree_gone: bool, error: Option<String>, lost_bytes: u64) {
         let generation = self.order.generation;
         let ended = Ended { generation, leader: leader.clone(), tree_gone, error, lost_bytes };
-        self.write("exit.json", serde_json::to_vec(&ended));
+        self.write(ENDS, serde_json::to_vec(&ended));
     }
 
-    /// In room that was set aside, the largest first. An error is nobody's to hear, and nothing is left undone for it: a
-    /// shim that went now would leave its tree alone.
-    fn write(&mut self, name: &str, bytes: serde_json::Result<Vec<u8>>) {
+    /// In room that was set aside, the largest first; one copy after the other, so that one is whole whatever becomes of
+    /// the other. An error is nobody's to hear, and nothing is left undone for it: a shim that went now would leave its
+    /// tree alone.
+    fn write(&mut self, names: [&str; 2], bytes: serde_json::Result<Vec<u8>>) {
         let Ok(bytes) = bytes else { return };
-        let is_written = self.rooms.pop().is_some_and(|room| self.folder.replace_in(room, name, &bytes).is_ok());
-        if !is_written {
-            let _ = self.folder.renew(name, &bytes);
+        for name in names {
+            let is_written = self.rooms.pop().is_some_and(|room| self.folder.replace_in(room, name, &bytes).is_ok());
+            if !is_written {
+                let _ = self.folder.renew(name, &bytes);
+            }
         }
     }
 

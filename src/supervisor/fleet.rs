@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::server::{Server, Standing};
 use super::{Change, Effect, Event, Plan, Wish};
-use crate::model::{Moment, ServerId, Status};
+use crate::model::{Moment, ServerId, State, Status};
 
 /// Every registered server and what it is doing.
 #[derive(Debug, Clone, Default)]
@@ -318,7 +318,11 @@ impl Fleet {
                 continue;
             };
             server.stamp(now);
-            let status = server.status(now);
+            let mut status = server.status(now);
+            // What is wrong with its repo's settings is told of each of its servers, where nothing else is wrong.
+            if status.state != State::Ready || status.port.is_some() {
+                status.reason = status.reason.or_else(|| self.problems.get(&id.repo).cloned());
+            }
             let said = note.filter(|(about, _)| *about == id).map(|(_, what)| what.clone());
             let what = said.or_else(|| describe(self.shown.get(&id), &status));
             if let Some(what) = what {

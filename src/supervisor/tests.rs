@@ -175,6 +175,22 @@ fn a_port_that_moves_is_followed_and_a_reload_is_forgiven() {
 }
 
 #[test]
+fn an_end_that_is_found_out_late_does_not_override_a_stop_that_was_asked_for_meanwhile() {
+    let late = |bench: &mut Bench| {
+        let end = Exit::by_signal(9, bench.moment().wall).into();
+        bench.tell(Event::EndedUnseen { id: web(), generation: 4, end, meant: Meant::Up, restarts: 0 });
+    };
+    let mut bench = Bench::new(WEB);
+    bench.ask("web", Wish::Down);
+    late(&mut bench);
+    assert_eq!((bench.state("web"), bench.spawn_of("web")), (State::Stopped, None));
+    assert!(bench.does(|effect| matches!(effect, Effect::MarkDown { .. })), "the next daemon is to know");
+    let mut bench = Bench::new(WEB);
+    late(&mut bench);
+    assert_eq!(bench.spawn_of("web"), Some(5), "nobody asked, so it is started again");
+}
+
+#[test]
 fn output_that_was_lost_is_told_for_as_long_as_that_life_goes_on() {
     let mut bench = Bench::new(WEB);
     let first = bench.ready("web");
@@ -379,6 +395,20 @@ fn health_takes_two_failures_and_one_success() {
     bench.tell(probed(Err("no answer".to_owned())));
     assert_eq!((bench.state("web"), bench.reason("web").as_str()), (State::Unhealthy, "no answer"));
     bench.tell(probed(Ok(())));
+    assert_eq!(bench.state("web"), State::Ready);
+}
+
+#[test]
+fn a_listener_that_goes_before_its_port_file_is_there_never_was_ready() {
+    let mut bench = Bench::new(WEB);
+    bench.writes = false;
+    bench.ask("web", Wish::Up);
+    bench.spawned("web", 1).seen("web", 1, vec![socket(20_000, 200)]);
+    bench.seen("web", 1, vec![]);
+    assert_eq!((bench.state("web"), bench.reason("web").as_str()), (State::Starting, "not listening yet"));
+    assert!(bench.does(|e| matches!(e, Effect::WithdrawFile { .. })));
+    bench.writes = true;
+    bench.seen("web", 1, vec![socket(20_000, 200)]);
     assert_eq!(bench.state("web"), State::Ready);
 }
 

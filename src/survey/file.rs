@@ -50,7 +50,9 @@ pub struct Torn {
 impl Torn {
     /// True when its writer has had the time to finish it: what it is now is what it was meant to be.
     pub fn is_settled(&self, now: Timestamp) -> bool {
-        self.modified.age_at(now) >= TORN_FOR
+        // A file of the future was written before the clock was put back.
+        let age = self.modified.age_at(now).max(now.age_at(self.modified));
+        age >= TORN_FOR
     }
 }
 

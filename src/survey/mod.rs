@@ -18,6 +18,8 @@ mod remains;
 #[cfg(feature = "cli")]
 mod repo;
 #[cfg(feature = "cli")]
+mod runtime;
+#[cfg(feature = "cli")]
 pub(crate) mod segments;
 mod sight;
 #[cfg(feature = "cli")]
@@ -37,9 +39,9 @@ pub(crate) use patience::ask_each;
 pub(crate) use plain::{Lines, Plain};
 pub use publish::{Publication, publish};
 #[cfg(feature = "cli")]
-pub(crate) use record::read_record;
-#[cfg(feature = "cli")]
 pub use record::{EndedRun, LastRun, lost_output, run_record};
+#[cfg(feature = "cli")]
+pub(crate) use record::{mend_records, read_record};
 #[cfg(feature = "cli")]
 pub use remains::Remains;
 #[cfg(feature = "cli")]
@@ -48,6 +50,8 @@ pub(crate) use remains::run_mark;
 pub(crate) use repo::check_trust;
 #[cfg(feature = "cli")]
 pub use repo::{Files, Remembered, Untrusted, approval_in, manifest_of, plans_of, remembered_plans_of};
+#[cfg(feature = "cli")]
+pub use runtime::runtime_warning;
 pub use sight::evidence_of;
 #[cfg(feature = "cli")]
 pub use store::{Read, Store, StoreError, places};

@@ -2,10 +2,12 @@
 
 use std::path::Path;
 
+use serde::de::DeserializeOwned;
+
 use super::remains::Remains;
 use crate::api::{Ended, Lost, Record};
-use crate::model::Exit;
-use crate::os::files;
+use crate::model::{Exit, Timestamp};
+use crate::os::files::{self, Durability};
 use crate::os::process::{self, Process};
 use crate::paths::ServerPlace;
 use crate::supervisor::Adoption;
@@ -40,8 +42,9 @@ const MAX_BYTES: u64 = 1 << 20;
 
 /// Reads what the shims of a server left behind; `None` when it never ran.
 pub fn run_record(place: &ServerPlace) -> Option<LastRun> {
-    let record: Record = read_json(&place.record())?;
-    let ended: Option<Ended> = read_json(&place.exit()).filter(|ended: &Ended| ended.generation == record.generation);
+    let record = read_record(place)?;
+    let is_of_run = |ended: &Ended| ended.generation == record.generation;
+    let ended: Option<Ended> = read_either(&place.exit(), &place.exit_backup()).filter(is_of_run);
     let down = place.down_mark().exists();
     let remains = Remains::of(&record, place);
     let Record { generation, restarts, shim, asked_port, started_at, .. } = record;
@@ -73,18 +76,43 @@ pub fn run_record(place: &ServerPlace) -> Option<LastRun> {
 
 /// What the last shim of a server wrote when it began.
 pub(crate) fn read_record(place: &ServerPlace) -> Option<Record> {
-    read_json(&place.record())
+    read_either(&place.record(), &place.record_backup())
 }
 
 /// What the server's present life said and could not be kept, in words; `None` while all is kept.
 pub fn lost_output(place: &ServerPlace) -> Option<String> {
-    let record: Record = read_json(&place.record())?;
+    let record = read_record(place)?;
     let lost: Lost = read_json(&place.lost())?;
     let is_of_it = lost.generation == record.generation && lost.bytes > 0;
     is_of_it.then(|| format!("{} bytes of its output could not be kept: {}", lost.bytes, lost.why))
 }
 
-fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Option<T> {
+/// Puts the second copy in the place of a record that is damaged, which is kept aside. Gives what was done, in words.
+pub(crate) fn mend_records(place: &ServerPlace) -> Vec<String> {
+    let record = mend::<Record>(&place.record(), &place.record_backup());
+    let exit = mend::<Ended>(&place.exit(), &place.exit_backup());
+    [record, exit].into_iter().flatten().collect()
+}
+
+fn mend<T: DeserializeOwned>(path: &Path, backup: &Path) -> Option<String> {
+    let (damaged, _) = files::read_small(path, MAX_BYTES).ok()?;
+    if serde_json::from_slice::<T>(&damaged).is_ok() {
+        return None;
+    }
+    let (good, _) = files::read_small(backup, MAX_BYTES).ok()?;
+    serde_json::from_slice::<T>(&good).ok()?;
+    let aside = path.with_extension(format!("corrupt-{}", Timestamp::now().0));
+    let mended = files::replace(&aside, &damaged, Durability::Process)
+        .and_then(|()| files::replace(path, &good, Durability::Process));
+    mended.ok().map(|()| format!("`{}` was damaged, and is kept as `{}`", path.display(), aside.display()))
+}
+
+/// The first of two copies, or the second when that is missing or damaged.
+fn read_either<T: DeserializeOwned>(path: &Path, backup: &Path) -> Option<T> {
+    read_json(path).or_else(|| read_json(backup))
+}
+
+fn read_json<T: DeserializeOwned>(path: &Path) -> Option<T> {
     let (bytes, _) = files::read_small(path, MAX_BYTES).ok()?;
     serde_json::from_slice(&bytes).ok()
 }

@@ -40,7 +40,11 @@ impl Remains {
         // A daemon that was started by a command of the tree is none of it, nor are the servers that it started.
         let me = std::process::id();
         let mine = tree::descendants(me);
-        found.retain(|pid, process| process.instance().start >= self.shim.start && *pid != me && !mine.contains(pid));
+        found.retain(|pid, process| {
+            let Instance { start, pid_ns, .. } = process.instance();
+            // In another PID namespace the same path may be another server's.
+            *start >= self.shim.start && *pid_ns == self.shim.pid_ns && *pid != me && !mine.contains(pid)
+        });
         found.into_values().collect()
     }
 }

@@ -43,18 +43,14 @@ pub struct Read<T> {
 
 const MAX_BYTES: u64 = 4 << 20;
 
-/// The folders of this user. The runtime folder falls back to the one in the state folder when `XDG_RUNTIME_DIR` is
-/// unset, not this user's or open to others, so that nobody else can put a socket there.
+/// The folders of this user. The runtime folder is another one when `XDG_RUNTIME_DIR` is unset, not this user's, open
+/// to others, or too long: nobody else can put a socket where this user's is.
 pub fn places() -> Places {
     let home = directories::BaseDirs::new().map(|dirs| dirs.home_dir().to_owned()).unwrap_or_default();
     let lookup = |name: &str| std::env::var(name).ok();
     #[cfg(not(target_os = "linux"))]
     let lookup = |name: &str| lookup(name).or_else(|| native(name));
-    let places = Places::from_env(lookup, &home);
-    match places.runtime.parent() {
-        Some(parent) if places.runtime.starts_with(&places.state) || files::is_private_folder(parent) => places,
-        _ => places.with_runtime_in_state(),
-    }
+    super::runtime::choose(Places::from_env(lookup, &home))
 }
 
 /// The conventions of macOS and Windows, for the variables that are not set there.

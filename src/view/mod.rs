@@ -45,7 +45,7 @@ pub fn details(server: &Status, now: Timestamp, style: Style) -> String {
     let _ = writeln!(text, "{}  {state}{since}", server.id());
     let mut fact = |name: &str, value: Option<String>| {
         if let Some(value) = value {
-            let _ = writeln!(text, "  {name:<10} {value}");
+            let _ = writeln!(text, "  {name:<10} {}", presentable(&value));
         }
     };
     fact("why", server.reason.clone());
@@ -61,13 +61,19 @@ pub fn details(server: &Status, now: Timestamp, style: Style) -> String {
     fact("port file", server.verdict.as_ref().map(|v| format!("{}  ({v})", server.port_file.display())));
     fact("log", server.log.as_ref().map(|log| log.display().to_string()));
     for line in &server.last_lines {
-        let _ = writeln!(text, "  | {line}");
+        let _ = writeln!(text, "  | {}", presentable(line));
     }
     if server.missing {
         let repo = &server.repo;
         let _ = writeln!(text, "  hint: `pierhead remove {repo}` forgets it; moved? then `pierhead add` its new path");
     }
     text
+}
+
+/// What a repo says may not control the terminal of whoever reads it: control characters are shown as what they are.
+pub fn presentable(text: &str) -> String {
+    let shown = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+    text.chars().map(shown).collect()
 }
 
 /// The word for its state; a stopped server of a repo that is gone is missing.
@@ -78,7 +84,7 @@ fn state_word(server: &Status) -> &'static str {
 /// One change as a line of `events`.
 pub fn change(at: &str, server: &Status, what: &str) -> String {
     let url = server.url.as_deref().map(|url| format!("  {url}")).unwrap_or_default();
-    format!("{at}  {}  {what}{url}", server.id())
+    format!("{at}  {}  {}{url}", server.id(), presentable(what))
 }
 
 /// How long ago `then` was, in its one or two largest units.
@@ -106,7 +112,7 @@ fn row(server: &Status, now: Timestamp) -> [String; 6] {
         server.url.clone().unwrap_or_else(dash),
         server.pid.map_or_else(dash, |pid| pid.to_string()),
         server.since.map_or_else(dash, |since| age(since, now)),
-        why,
+        presentable(&why),
     ]
 }
 
@@ -189,6 +195,16 @@ shop/worker  failed  -                        -     2 h 10 min  ended with exit 
         let plain = table(&servers, Timestamp(0), Style::Plain);
         let colour = table(&servers, Timestamp(0), Style::Colour);
         assert_eq!(colour.replace("\u{1b}[32m", "").replace("\u{1b}[0m", ""), plain);
+    }
+
+    #[test]
+    fn what_a_repo_says_controls_no_terminal() {
+        let mut server = server("web", State::Failed);
+        server.command = Some("a\u{1b}[2Jb\nc".to_owned());
+        server.reason = Some("\u{9b}31m".to_owned());
+        let shown = details(&server, Timestamp(0), Style::Plain) + &table(&[server], Timestamp(0), Style::Plain);
+        assert!(!shown.contains(['\u{1b}', '\u{9b}']), "{shown}");
+        assert!(shown.contains(r"a\u{1b}[2Jb\nc"), "{shown}");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -126,8 +127,15 @@ pub fn started_at(instance: &Instance) -> Option<Timestamp> {
     let uptime = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
     let uptime_ms = u64::try_from(uptime.tv_sec).ok()? * 1000 + u64::try_from(uptime.tv_nsec).ok()? / 1_000_000;
     let start_ms = instance.start.saturating_mul(1000) / rustix::param::clock_ticks_per_second();
-    Some(Timestamp(Timestamp::now().0.saturating_sub(uptime_ms.saturating_sub(start_ms))))
+    // When the wall clock was put forward, files written before seem older than they are, and so than the processes
+    // that wrote them: the earliest boot that this process has ever computed is what counts.
+    let boot_ms = Timestamp::now().0.saturating_sub(uptime_ms);
+    let boot_ms = EARLIEST_BOOT_MS.fetch_min(boot_ms, Ordering::Relaxed).min(boot_ms);
+    Some(Timestamp(boot_ms.saturating_add(start_ms)))
 }
+
+/// Milliseconds since 1970 by the wall clock.
+static EARLIEST_BOOT_MS: AtomicU64 = AtomicU64::new(u64::MAX);
 
 /// The command line, words joined by spaces, shortened to 200 characters; the program's name in brackets when there is
 /// none to be read.

@@ -338,6 +338,22 @@ pub fn is_private_folder(path: &Path) -> bool {
     })
 }
 
+/// A folder for sockets with a short path that needs no environment, for one of this user's daemons: where the system
+/// keeps such things of each user, else in the folder for everybody's temporary files, unless somebody else has taken
+/// the name there. It need not exist; whoever makes it is to see that it is private.
+pub fn shared_runtime_folder(mark: &str) -> Option<PathBuf> {
+    let user = rustix::process::geteuid().as_raw();
+    let of_user = PathBuf::from(format!("/run/user/{user}"));
+    if cfg!(target_os = "linux") && is_private_folder(&of_user) {
+        return Some(of_user.join(format!("pierhead-{mark}")));
+    }
+    // Not `TMPDIR` on Linux, which may be another one in each terminal; on macOS it is short and the user's own.
+    let temp = if cfg!(target_os = "linux") { PathBuf::from("/tmp") } else { std::env::temp_dir() };
+    let folder = temp.join(format!("pierhead-{user}-{mark}"));
+    let is_free = std::fs::symlink_metadata(&folder).is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+    (is_free || is_private_folder(&folder)).then_some(folder)
+}
+
 fn split(path: &Path) -> Result<(&Path, &str), FileError> {
     let name = path.file_name().and_then(|name| name.to_str());
     match (path.parent(), name) {

@@ -295,6 +295,11 @@ pub fn is_private_folder(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok_and(|meta| meta.is_dir()) && security::is_private(path)
 }
 
+/// A folder for sockets with a short path: none is needed, pipes have names of their own.
+pub fn shared_runtime_folder(_mark: &str) -> Option<PathBuf> {
+    None
+}
+
 fn split(path: &Path) -> Result<(&Path, &str), FileError> {
     let name = path.file_name().and_then(|name| name.to_str());
     match (path.parent(), name) {

@@ -21,6 +21,8 @@ pub(super) struct Server {
     pub(super) plan: Plan,
     pub(super) standing: Standing,
     is_wanted: bool,
+    /// Somebody asked that it be down, and nobody since that it be up.
+    is_told_down: bool,
     phase: Phase,
     generation: u64,
     /// The latest life whose end is known: what is still told of it is late.
@@ -169,6 +171,7 @@ impl Server {
             plan,
             standing: Standing::Named,
             is_wanted: false,
+            is_told_down: false,
             phase: Phase::Stopped,
             generation: 0,
             ended: 0,
@@ -193,6 +196,7 @@ impl Server {
     /// Does as asked; the last request wins.
     pub(super) fn ask(&mut self, wish: Wish, now: Moment, out: &mut Vec<Effect>) {
         self.is_wanted = wish != Wish::Down;
+        self.is_told_down = wish == Wish::Down;
         match (wish, &mut self.phase) {
             (Wish::Up | Wish::Restart, Phase::Clearing) => self.begin_anew(),
             (Wish::Up | Wish::Restart, Phase::Stopped | Phase::Waiting { .. } | Phase::Failed) => {
@@ -328,6 +332,13 @@ impl Server {
         self.generation = generation;
         self.ended = generation;
         self.restarts = restarts;
+        // What was found out late does not override what was asked for meanwhile.
+        let meant = if self.is_told_down && meant != Meant::Down {
+            out.push(Effect::MarkDown { id: self.id.clone() });
+            Meant::Down
+        } else {
+            meant
+        };
         self.is_wanted = meant == Meant::Up;
         // Whether it had been ready is not known; that it was meant to run is.
         self.died(end, true, now, out);
@@ -418,6 +429,12 @@ impl Server {
             }
             // Ready by its log or never with a port: nothing was lost.
             (Stage::Announcing(_) | Stage::Ready | Stage::Unhealthy, None) if before.is_none() => {}
+            // Gone before its port file was there: it is what it was before it listened.
+            (Stage::Announcing(before), None) if before != State::Ready => {
+                running.stage = if before == State::NotServing { Stage::NotServing } else { Stage::Starting };
+                out.push(Effect::WithdrawFile { id: self.id.clone() });
+                self.watch(Attention::Close, out);
+            }
             (Stage::Announcing(_) | Stage::Ready | Stage::Unhealthy, None) => {
                 running.stage = Stage::Lost { since_ms: now.mono_ms };
                 out.push(Effect::WithdrawFile { id: self.id.clone() });
@@ -496,6 +513,17 @@ impl Server {
             (Stage::Announcing(_), _) if is_live => running.stage = Stage::Ready,
             (Stage::Starting, Some(_)) if is_live && is_own && self.plan.settings.ready == Ready::File => {
                 self.become_ready(now, out);
+            }
+            // Taken over with a port file that an earlier daemon wrote when it was ready.
+            (Stage::Starting, Some(socket))
+                if is_live
+                    && running.life.origin == Origin::Adopted
+                    && self.file.as_ref().is_some_and(|file| file.is_ours && file.pid == socket.owner.pid) =>
+            {
+                self.become_ready(now, out);
+                if let Phase::Running(Running { stage: stage @ Stage::Announcing(_), .. }) = &mut self.phase {
+                    *stage = Stage::Ready;
+                }
             }
             // It was removed, or somebody wrote one that names another process and is not true. One that names the
             // owner is as it was written: if it is not live, the next look at the sockets will say why.

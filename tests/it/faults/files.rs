@@ -1019,7 +1019,6 @@ fn dead_pid() -> u32 {
 }
 
 #[test]
-#[ignore = "what a lost shim left behind is looked for by the server's name, on the whole machine"]
 fn a_lost_shim_costs_no_server_of_the_same_name_elsewhere() {
     let _row = row!(3);
     let (here, elsewhere) = (Sandbox::new(), Sandbox::new());

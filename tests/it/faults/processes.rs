@@ -402,7 +402,8 @@ fn a_server_left_behind_that_dies_unseen_is_told_with_its_own_code() {
 fn what_a_command_that_fails_leaves_behind_is_cleared_away() {
     let _row = row!(24);
     let sandbox = Sandbox::new();
-    let args = format!("--leave 3 {ESCAPES}");
+    // It never listens, or it might be called ready before its parent's end is known.
+    let args = format!("--leave 3 {ESCAPES} --listen-when {}", sandbox.arg("never"));
     sandbox.repo("shop").server("web", &args).set("restart = \"never\"").set(GRACE).add();
     sandbox.run(["up", "shop"]).code_is(1).says("exit code 3");
     assert_nobody(&sandbox);
@@ -778,7 +779,9 @@ fn a_slow_start_goes_on_under_the_next_daemon() {
     let record = sandbox.arg("record");
     let args = format!("--listen-when {} --record {record}", sandbox.arg("gate"));
     let repo = sandbox.repo("shop").server("web", &args).add();
+    let mut events = sandbox.events();
     sandbox.run(["up", "shop", "--no-wait"]).ok().says("shop/web: starting");
+    events.wait("shop/web", "started", |s| s["state"] == "starting" && s["pid"].is_u64());
     sandbox.kill_daemon();
     let up = sandbox.start(&mut sandbox.command(["up", "shop"]));
     let mut events = sandbox.events();

@@ -302,7 +302,6 @@ fn a_work_tree_that_is_removed_takes_its_server_along() {
 }
 
 #[test]
-#[ignore = "settings that go a moment before their repo are taken for settings that name no server"]
 fn a_work_tree_whose_files_go_one_by_one_takes_its_server_along() {
     let _row = row!(17);
     for _ in 0..5 {
