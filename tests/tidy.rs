@@ -154,7 +154,7 @@ fn the_architecture_is_short_and_names_every_module() {
 }
 
 /// Rows of the list of faults that no test injects yet; to shrink until it is gone.
-const UNWRITTEN: [u8; 8] = [27, 28, 30, 31, 32, 47, 48, 49];
+const UNWRITTEN: [u8; 3] = [47, 48, 49];
 
 #[test]
 fn every_row_of_the_list_of_faults_has_a_test() {

@@ -131,6 +131,15 @@ pub enum Event {
         /// Why, in words.
         why: String,
     },
+    /// Some of its output could not be kept.
+    OutputLost {
+        /// Which server.
+        id: ServerId,
+        /// Which life of it.
+        generation: u64,
+        /// How much and why, in words.
+        what: String,
+    },
     /// A port file was removed because it was proven stale.
     Reaped {
         /// Which server.

@@ -114,6 +114,7 @@ impl Fleet {
             }
             Event::FileFound { id, found } => self.with(&id, |server| server.file_found(found, now, out)),
             Event::FileRefused { id, why } => self.with(&id, |server| server.file_refused(&why)),
+            Event::OutputLost { id, generation, what } => self.with(&id, |server| server.output_lost(generation, what)),
             Event::Reaped { id, why } => {
                 self.with(&id, |server| server.reaped(&why));
                 return Some((id, format!("port file removed: {why}")));

@@ -175,6 +175,35 @@ fn a_port_that_moves_is_followed_and_a_reload_is_forgiven() {
 }
 
 #[test]
+fn an_end_that_is_found_out_late_does_not_override_a_stop_that_was_asked_for_meanwhile() {
+    let late = |bench: &mut Bench| {
+        let end = Exit::by_signal(9, bench.moment().wall).into();
+        bench.tell(Event::EndedUnseen { id: web(), generation: 4, end, meant: Meant::Up, restarts: 0 });
+    };
+    let mut bench = Bench::new(WEB);
+    bench.ask("web", Wish::Down);
+    late(&mut bench);
+    assert_eq!((bench.state("web"), bench.spawn_of("web")), (State::Stopped, None));
+    assert!(bench.does(|effect| matches!(effect, Effect::MarkDown { .. })), "the next daemon is to know");
+    let mut bench = Bench::new(WEB);
+    late(&mut bench);
+    assert_eq!(bench.spawn_of("web"), Some(5), "nobody asked, so it is started again");
+}
+
+#[test]
+fn output_that_was_lost_is_told_for_as_long_as_that_life_goes_on() {
+    let mut bench = Bench::new(WEB);
+    let first = bench.ready("web");
+    let lost = |generation, what: &str| Event::OutputLost { id: web(), generation, what: what.to_owned() };
+    bench.tell(lost(first, "1 byte")).tell(lost(first, "2 bytes")).tell(lost(first + 1, "another's"));
+    assert_eq!((bench.state("web"), bench.reason("web").as_str()), (State::Ready, "2 bytes"));
+    bench.ask("web", Wish::Restart).ended("web", first, 0);
+    let second = bench.spawn_of("web").unwrap();
+    bench.spawned("web", second).tell(lost(first, "late")).seen("web", second, vec![socket(20_000, 201)]);
+    assert_eq!((bench.state("web"), bench.reason("web").as_str()), (State::Ready, ""));
+}
+
+#[test]
 fn answers_about_an_earlier_life_change_nothing() {
     let mut bench = Bench::new(WEB);
     let first = bench.ready("web");
@@ -538,6 +567,10 @@ fn an_adopted_server_keeps_its_restarts_and_one_being_stopped_is_stopped() {
     let mut bench = Bench::new(WEB);
     bench.tell(Event::Adopted { id: web(), adoption: adoption(true) });
     assert_eq!((bench.state("web"), bench.signals()), (State::Stopping, vec![Signal::Term, Signal::Cont]));
+    // One that dies before anything was seen of it is started again at once, as one that died unseen is.
+    let mut bench = Bench::new(WEB);
+    bench.tell(Event::Adopted { id: web(), adoption: adoption(false) }).ended("web", 7, 1);
+    assert_eq!(bench.spawn_of("web"), Some(8));
 }
 
 #[test]

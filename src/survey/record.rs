@@ -4,8 +4,9 @@ use std::path::Path;
 
 use serde::de::DeserializeOwned;
 
-use crate::api::{Ended, Record};
-use crate::model::{Exit, Instance, Timestamp};
+use super::remains::Remains;
+use crate::api::{Ended, Lost, Record};
+use crate::model::{Exit, Timestamp};
 use crate::os::files::{self, Durability};
 use crate::os::process::{self, Process};
 use crate::paths::ServerPlace;
@@ -33,8 +34,8 @@ pub struct EndedRun {
     pub restarts: u32,
     /// True when the record is of an earlier boot, whose end nobody saw.
     pub earlier_boot: bool,
-    /// The shim, when it is gone without a word about its tree.
-    pub lost_shim: Option<Instance>,
+    /// What may be left of its tree, when its shim is gone without a word about that.
+    pub lost_shim: Option<Remains>,
 }
 
 const MAX_BYTES: u64 = 1 << 20;
@@ -45,6 +46,7 @@ pub fn run_record(place: &ServerPlace) -> Option<LastRun> {
     let is_of_run = |ended: &Ended| ended.generation == record.generation;
     let ended: Option<Ended> = read_either(&place.exit(), &place.exit_backup()).filter(is_of_run);
     let down = place.down_mark().exists();
+    let remains = Remains::of(&record, place);
     let Record { generation, restarts, shim, asked_port, started_at, .. } = record;
     // A shim inside a container: its number means somebody else here, and its lock keeps a second one from starting.
     if shim.pid_ns.zip(process::pid_namespace()).is_some_and(|(theirs, ours)| theirs != ours) {
@@ -67,7 +69,7 @@ pub fn run_record(place: &ServerPlace) -> Option<LastRun> {
         }));
     }
     let earlier_boot = shim.boot_id != process::boot_id();
-    let lost_shim = (!gone && !earlier_boot).then_some(shim);
+    let lost_shim = (!gone && !earlier_boot).then_some(remains);
     let exit = leader_exit.unwrap_or_default();
     Some(LastRun::Ended(EndedRun { generation, exit, down, restarts, earlier_boot, lost_shim }))
 }
@@ -75,6 +77,14 @@ pub fn run_record(place: &ServerPlace) -> Option<LastRun> {
 /// What the last shim of a server wrote when it began.
 pub(crate) fn read_record(place: &ServerPlace) -> Option<Record> {
     read_either(&place.record(), &place.record_backup())
+}
+
+/// What the server's present life said and could not be kept, in words; `None` while all is kept.
+pub fn lost_output(place: &ServerPlace) -> Option<String> {
+    let record = read_record(place)?;
+    let lost: Lost = read_json(&place.lost())?;
+    let is_of_it = lost.generation == record.generation && lost.bytes > 0;
+    is_of_it.then(|| format!("{} bytes of its output could not be kept: {}", lost.bytes, lost.why))
 }
 
 /// Puts the second copy in the place of a record that is damaged, which is kept aside. Gives what was done, in words.

@@ -160,6 +160,38 @@ impl Folder {
         self.replace(name, bytes, Durability::Process)
     }
 
+    /// Sets `bytes` bytes of the disk aside, for a file that must be written even when the disk is full by then.
+    pub fn set_aside(&self, bytes: usize) -> Result<Room, FileError> {
+        let name = self.write_temp("room", &vec![b' '; bytes], Durability::Process)?;
+        Ok(Room { name, bytes, folder: rustix::io::dup(&self.fd)? })
+    }
+
+    /// Replaces a file whole, in room that was set aside: nothing is needed of the disk.
+    pub fn replace_in(&self, mut room: Room, name: &str, bytes: &[u8]) -> Result<(), FileError> {
+        if bytes.len() > room.bytes {
+            return Err(FileError::TooLarge { size: bytes.len() as u64, most: room.bytes as u64 });
+        }
+        let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mut file = File::from(rustix::fs::openat(&self.fd, room.name.as_str(), flags, Mode::empty())?);
+        file.write_all(bytes)?;
+        file.set_len(bytes.len() as u64)?;
+        // As in `renew`: not over an existing file.
+        self.remove(name)?;
+        rustix::fs::renameat(&self.fd, room.name.as_str(), &self.fd, name)?;
+        room.name.clear();
+        Ok(())
+    }
+
+    /// Removes what others, who did not come to their end, had set aside.
+    pub fn forget_rooms(&self) -> Result<(), FileError> {
+        for entry in std::fs::read_dir(&self.path)?.flatten() {
+            if let Some(name) = entry.file_name().to_str().filter(|name| name.starts_with(".room.")) {
+                self.remove(name)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Removes a file; that it is missing is no error.
     pub fn remove(&self, name: &str) -> Result<(), FileError> {
         match rustix::fs::unlinkat(&self.fd, name, AtFlags::empty()) {
@@ -239,6 +271,23 @@ impl Folder {
             return Err(error.into());
         }
         Ok(temp)
+    }
+}
+
+/// Bytes of the disk that were set aside ([`Folder::set_aside`]); given back on drop.
+#[derive(Debug)]
+pub struct Room {
+    /// Empty once the room is used.
+    name: String,
+    bytes: usize,
+    folder: OwnedFd,
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        if !self.name.is_empty() {
+            let _ = rustix::fs::unlinkat(&self.folder, self.name.as_str(), AtFlags::empty());
+        }
     }
 }
 
@@ -345,6 +394,24 @@ mod tests {
         let mode = std::fs::metadata(dir.path().join("a")).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "no temp file is left");
+    }
+
+    #[test]
+    fn room_that_was_set_aside_takes_a_file_or_is_given_back() {
+        let (dir, folder) = folder();
+        let names = || std::fs::read_dir(dir.path()).unwrap().count();
+        let (one, two) = (folder.set_aside(10).unwrap(), folder.set_aside(10).unwrap());
+        assert_eq!(names(), 2);
+        folder.replace_in(one, "a", b"0123456789").unwrap();
+        assert_eq!(folder.read("a", 10).unwrap().0, b"0123456789");
+        folder.replace_in(two, "a", b"new").unwrap();
+        assert_eq!((folder.read("a", 10).unwrap().0.as_slice(), names()), (&b"new"[..], 1));
+        let small = folder.set_aside(1).unwrap();
+        assert!(matches!(folder.replace_in(small, "a", b"xy"), Err(FileError::TooLarge { .. })));
+        assert_eq!((folder.read("a", 10).unwrap().0.as_slice(), names()), (&b"new"[..], 1));
+        std::mem::forget(folder.set_aside(1).unwrap());
+        folder.forget_rooms().unwrap();
+        assert_eq!(names(), 1);
     }
 
     #[test]

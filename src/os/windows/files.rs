@@ -168,6 +168,38 @@ impl Folder {
         self.replace(name, bytes, Durability::Process)
     }
 
+    /// Sets `bytes` bytes of the disk aside, for a file that must be written even when the disk is full by then.
+    pub fn set_aside(&self, bytes: usize) -> Result<Room, FileError> {
+        let path = self.path.join(temp_name("room"));
+        write_new(&path, &vec![b' '; bytes], Durability::Process).map_err(FileError::of)?;
+        Ok(Room { path, bytes })
+    }
+
+    /// Replaces a file whole, in room that was set aside: nothing is needed of the disk.
+    pub fn replace_in(&self, room: Room, name: &str, bytes: &[u8]) -> Result<(), FileError> {
+        if bytes.len() > room.bytes {
+            return Err(FileError::TooLarge { size: bytes.len() as u64, most: room.bytes as u64 });
+        }
+        let write = || {
+            let mut file = OpenOptions::new().write(true).open(&room.path)?;
+            file.write_all(bytes)?;
+            file.set_len(bytes.len() as u64)
+        };
+        let written = write().and_then(|()| patiently(|| fs::rename(&room.path, self.path.join(name))));
+        drop(room);
+        written.map_err(FileError::of)
+    }
+
+    /// Removes what others, who did not come to their end, had set aside.
+    pub fn forget_rooms(&self) -> Result<(), FileError> {
+        for entry in fs::read_dir(&self.path).map_err(FileError::of)?.flatten() {
+            if let Some(name) = entry.file_name().to_str().filter(|name| name.starts_with(".room.")) {
+                self.remove(name)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Removes a file; that it is missing is no error.
     pub fn remove(&self, name: &str) -> Result<(), FileError> {
         match patiently(|| fs::remove_file(self.path.join(name))) {
@@ -221,6 +253,20 @@ impl Folder {
     fn sync(&self) {
         let folder = OpenOptions::new().write(true).custom_flags(FILE_FLAG_BACKUP_SEMANTICS).open(&self.path);
         let _ = folder.and_then(|folder| folder.sync_all());
+    }
+}
+
+/// Bytes of the disk that were set aside ([`Folder::set_aside`]); given back on drop.
+#[derive(Debug)]
+pub struct Room {
+    path: PathBuf,
+    bytes: usize,
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        // Used room has another name by now.
+        let _ = fs::remove_file(&self.path);
     }
 }
 

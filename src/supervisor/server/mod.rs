@@ -21,6 +21,8 @@ pub(super) struct Server {
     pub(super) plan: Plan,
     pub(super) standing: Standing,
     is_wanted: bool,
+    /// Somebody asked that it be down, and nobody since that it be up.
+    is_told_down: bool,
     phase: Phase,
     generation: u64,
     /// The latest life whose end is known: what is still told of it is late.
@@ -36,6 +38,8 @@ pub(super) struct Server {
     stray: Option<Found>,
     /// Why the port file could not be written.
     file_problem: Option<String>,
+    /// How much of this life's output could not be kept, and why.
+    lost_output: Option<String>,
     /// Who served last: a look at the port file from before its end may be reported after it.
     last_owner: Option<Instance>,
     /// How it ended, when that was told before its tree's end.
@@ -171,6 +175,7 @@ impl Server {
             plan,
             standing: Standing::Named,
             is_wanted: false,
+            is_told_down: false,
             phase: Phase::Stopped,
             generation: 0,
             ended: 0,
@@ -182,6 +187,7 @@ impl Server {
             file: None,
             stray: None,
             file_problem: None,
+            lost_output: None,
             last_owner: None,
             owner_exit: None,
             followed: None,
@@ -196,6 +202,7 @@ impl Server {
     /// Does as asked; the last request wins.
     pub(super) fn ask(&mut self, wish: Wish, now: Moment, out: &mut Vec<Effect>) {
         self.is_wanted = wish != Wish::Down;
+        self.is_told_down = wish == Wish::Down;
         match (wish, &mut self.phase) {
             (Wish::Up | Wish::Restart, Phase::Clearing) => self.begin_anew(),
             (Wish::Up | Wish::Restart, Phase::Stopped | Phase::Waiting { .. } | Phase::Failed) => {
@@ -304,7 +311,8 @@ impl Server {
         self.is_wanted = !adoption.down;
         self.reason = None;
         let Adoption { shim, leader, asked_port, .. } = adoption;
-        self.run(Life { shim, leader, asked_port, origin: Origin::Adopted, was_ready: false }, now, out);
+        // Whether it had been ready is not known; it is taken for a server that had been, as one that ended unseen is.
+        self.run(Life { shim, leader, asked_port, origin: Origin::Adopted, was_ready: true }, now, out);
         self.since = Some(adoption.started_at);
         self.is_fresh_adoption = true;
         self.shown = State::Starting;
@@ -330,6 +338,13 @@ impl Server {
         self.generation = generation;
         self.ended = generation;
         self.restarts = restarts;
+        // What was found out late does not override what was asked for meanwhile.
+        let meant = if self.is_told_down && meant != Meant::Down {
+            out.push(Effect::MarkDown { id: self.id.clone() });
+            Meant::Down
+        } else {
+            meant
+        };
         self.is_wanted = meant == Meant::Up;
         // Whether it had been ready is not known; that it was meant to run is.
         self.died(end, true, now, out);
@@ -542,6 +557,12 @@ impl Server {
         }
     }
 
+    pub(super) fn output_lost(&mut self, generation: u64, what: String) {
+        if generation == self.generation && matches!(self.phase, Phase::Running(_)) {
+            self.lost_output = Some(what);
+        }
+    }
+
     /// The process that served has ended.
     pub(super) fn owner_ended(&mut self, owner: &Instance, exit: Option<Exit>) {
         let is_it = |other: &Option<Instance>| other.as_ref().is_some_and(|other| other.is_same_life(owner));
@@ -664,6 +685,7 @@ impl Server {
         let settings = &self.plan.settings;
         let probe_ms = matches!(settings.ready, Ready::Log(_)).then_some(now.mono_ms);
         let slow_ms = Some(now.mono_ms.saturating_add(millis(settings.ready_timeout)));
+        self.lost_output = None;
         self.phase = Phase::Running(Running {
             life,
             serving: None,
@@ -825,7 +847,7 @@ impl Server {
 /// How it ended, and why, in words.
 fn why_ended(end: &End, was_ready: bool) -> String {
     if end.lost_shim {
-        return "its shim was killed; what was left of it was ended".to_owned();
+        return "its shim was killed; what it left behind is ended".to_owned();
     }
     let ready = if was_ready { "" } else { " before it was ready" };
     let cause = match &end.cause {
