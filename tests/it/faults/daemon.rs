@@ -1003,6 +1003,15 @@ fn a_limit_put_on_a_running_daemon_costs_no_server() {
 
 // ---- 40: a new program in the old one's place
 
+/// Copies a program, by another process: one of this process's threads may be starting something just then, whose child
+/// would hold the file open for writing for a moment, and nobody could run it ("text file busy").
+#[track_caller]
+fn install(sandbox: &Sandbox, from: &Path, to: &Path) {
+    let mut copy = sandbox.program("cp");
+    copy.args(["--preserve=mode"]).args([from, to]);
+    sandbox.finish(&mut copy).ok();
+}
+
 /// Runs a program of the sandbox's own.
 #[track_caller]
 fn run_at<const N: usize>(sandbox: &Sandbox, program: &Path, args: [&str; N]) -> Output {
@@ -1017,7 +1026,7 @@ fn a_program_replaced_under_load_restarts_no_server() {
     let sandbox = Sandbox::new();
     let program = sandbox.path("h/bin/pierhead");
     fs::create_dir(program.parent().unwrap()).unwrap();
-    fs::copy(env!("CARGO_BIN_EXE_pierhead"), &program).unwrap();
+    install(&sandbox, Path::new(env!("CARGO_BIN_EXE_pierhead")), &program);
     let count = 6;
     fleet(&sandbox, "shop", count);
     let spare = sandbox.repo("blog").server("web", "").add();
@@ -1028,7 +1037,7 @@ fn a_program_replaced_under_load_restarts_no_server() {
     let load = Load::on(&sandbox, "shop");
     for (way, end) in [("rename", "stop"), ("delete", "stop"), ("rename", "kill"), ("delete", "kill")] {
         let fresh = program.with_extension("new");
-        fs::copy(env!("CARGO_BIN_EXE_pierhead"), &fresh).unwrap();
+        install(&sandbox, Path::new(env!("CARGO_BIN_EXE_pierhead")), &fresh);
         if way == "delete" {
             fs::remove_file(&program).unwrap();
             // In between there is none: what runs goes on, and can start more.
@@ -1072,9 +1081,10 @@ fn other_version(sandbox: &Sandbox) -> (PathBuf, String) {
     for at in places {
         bytes[at..at + own.len()].copy_from_slice(&other);
     }
-    let program = sandbox.path("h/other-pierhead");
-    fs::write(&program, bytes).unwrap();
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let (made, program) = (sandbox.path("h/other.bytes"), sandbox.path("h/other-pierhead"));
+    fs::write(&made, bytes).unwrap();
+    fs::set_permissions(&made, fs::Permissions::from_mode(0o755)).unwrap();
+    install(sandbox, &made, &program);
     (program, String::from_utf8(other).unwrap())
 }
 
