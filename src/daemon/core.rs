@@ -59,7 +59,12 @@ impl Core {
                 () = tokio::time::sleep_until(rescan) => {
                     let repos = u32::try_from(self.performer.repos()).unwrap_or(u32::MAX);
                     rescan = tokio::time::Instant::now() + RESCAN_EVERY.max(RESCAN_EACH.saturating_mul(repos));
-                    self.performer.look_at_all(Occasion::Rescan, None);
+                    if self.performer.is_outdated() {
+                        let events = self.performer.reload(&self.fleet, None);
+                        self.happen_all(events);
+                    } else {
+                        self.performer.look_at_all(Occasion::Rescan, None);
+                    }
                 }
             }
             self.waiters.settle(&self.fleet, self.now());

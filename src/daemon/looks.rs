@@ -122,10 +122,10 @@ impl Looker {
         }
     }
 
-    /// Looks at a repo's settings and port files. Hangs when its file system does.
-    pub(super) fn look_at_repo(&self, repo: &Repo, occasion: Occasion) -> Vec<Event> {
+    /// Looks at a repo's settings and port files. Hangs when its file system does; calls `gets_on` as long as it does not.
+    pub(super) fn look_at_repo(&self, repo: &Repo, occasion: Occasion, gets_on: &dyn Fn()) -> Vec<Event> {
         match std::fs::metadata(&repo.root) {
-            Ok(_) => self.look_inside(repo, occasion),
+            Ok(_) => self.look_inside(repo, occasion, gets_on),
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
                 self.forget(repo);
                 let remembered = remembered_plans_of(repo, self.store.places(), Remembered::All);
@@ -154,7 +154,7 @@ impl Looker {
         }
     }
 
-    fn look_inside(&self, repo: &Repo, occasion: Occasion) -> Vec<Event> {
+    fn look_inside(&self, repo: &Repo, occasion: Occasion, gets_on: &dyn Fn()) -> Vec<Event> {
         let Self { store, known, folders, .. } = self;
         let mut events = Vec::new();
         let files = [repo.root.join(MANIFEST_NAME), repo.root.join("package.json"), store.places().trust()];
@@ -204,7 +204,10 @@ impl Looker {
         };
         if occasion == Occasion::First {
             let ids = servers.iter().map(|(name, _)| ServerId::new(&repo.name, name));
-            events.extend(ids.flat_map(|id| self.recall(&id)));
+            events.extend(ids.flat_map(|id| {
+                gets_on();
+                self.recall(&id)
+            }));
         }
         // Watched first, read after: a change in between is seen by one or the other. What may hang is asked before the
         // lock is taken.
@@ -216,6 +219,7 @@ impl Looker {
             }
         }
         for (name, is_default) in servers {
+            gets_on();
             let spot = Spot::of_server(&repo.root, &name, is_default);
             let stamp = stamp_of(&spot.path());
             if occasion == Occasion::Rescan && at_rest.get(&name) == Some(&stamp) {

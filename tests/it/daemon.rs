@@ -247,3 +247,17 @@ fn up_during_a_slow_stop_ends_with_a_running_server() {
     assert_eq!(sandbox.fixtures(), [repo.pid()]);
     assert_ne!(repo.pid(), pid);
 }
+
+#[test]
+fn a_daemon_that_stands_still_is_said_to_and_hides_nothing() {
+    let sandbox = Sandbox::new();
+    let repo = sandbox.repo("shop").server("web", "").add();
+    sandbox.run(["up", "shop"]).ok();
+    let daemon = sandbox.daemon_pid().expect("a daemon");
+    kill(daemon, Signal::STOP);
+    let list = sandbox.run(["ls"]).ok().says("does not answer within");
+    assert!(list.stdout.contains(&repo.port().to_string()), "{}", list.stdout);
+    sandbox.run(["restart", "shop"]).code_is(7).says("does not answer within").hints("servers live on");
+    kill(daemon, Signal::CONT);
+    sandbox.run(["wait", "shop"]).ok();
+}
