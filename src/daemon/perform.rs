@@ -212,11 +212,11 @@ impl Performer {
         }
         let (id, owner, post, sockets) = (id.clone(), owner.clone(), self.post.clone(), self.sockets.clone());
         tokio::spawn(async move {
-            if ended(&owner).await.is_ok() {
+            if let Ok(end) = ended(&owner).await {
                 sockets.look_now(id.clone());
-                let repo = id.repo.clone();
-                let _ = post.send(Message::Event(Event::OwnerEnded { id, owner }));
-                let _ = post.send(Message::Dirty(repo));
+                let _ = post.send(Message::Dirty(id.repo.clone()));
+                let exit = end.how().await;
+                let _ = post.send(Message::Event(Event::OwnerEnded { id, owner, exit }));
             }
         });
     }

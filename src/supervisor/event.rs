@@ -99,12 +99,14 @@ pub enum Event {
         /// How.
         end: End,
     },
-    /// The process that a port file of somebody else's named has ended.
+    /// The process that owned a server's socket, or that a port file of somebody else's named, has ended.
     OwnerEnded {
         /// Which server.
         id: ServerId,
         /// The process.
         owner: Instance,
+        /// How, where the system tells.
+        exit: Option<Exit>,
     },
     /// [`Effect::Probe`](super::Effect::Probe) was performed.
     Probed {

@@ -108,7 +108,7 @@ impl Fleet {
             Event::TreeEnded { id, generation, end } => {
                 self.with(&id, |server| server.tree_ended(generation, end, now, out));
             }
-            Event::OwnerEnded { id, owner } => self.with(&id, |server| server.owner_ended(&owner)),
+            Event::OwnerEnded { id, owner, exit } => self.with(&id, |server| server.owner_ended(&owner, exit)),
             Event::Probed { id, generation, outcome } => {
                 self.with(&id, |server| server.probed(generation, outcome, now, out));
             }

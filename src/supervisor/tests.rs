@@ -488,10 +488,27 @@ fn a_server_of_somebody_else_is_flagged_when_its_port_file_goes_and_it_does_not(
     assert_eq!(bench.reason("web"), "its port file is gone, and process 77 is not");
     bench.ask("web", Wish::Up);
     assert_eq!(bench.spawn_of("web"), None, "a second copy is not started beside it");
-    bench.tell(Event::OwnerEnded { id: web(), owner: process(78) });
+    bench.tell(Event::OwnerEnded { id: web(), owner: process(78), exit: None });
     assert_eq!(bench.state("web"), State::NotServing, "another process's end says nothing");
-    bench.tell(Event::OwnerEnded { id: web(), owner: process(77) });
+    bench.tell(Event::OwnerEnded { id: web(), owner: process(77), exit: Some(Exit::by_signal(9, Timestamp(7))) });
     assert_eq!(bench.state("web"), State::Stopped);
+    assert_eq!(bench.fleet.status(&web()).unwrap().exit.signal, Some(9), "it is told how somebody else's server ended");
+}
+
+#[test]
+fn the_kernel_tells_how_a_server_ended_whose_shim_was_killed() {
+    for told_first in [true, false] {
+        let mut bench = Bench::new(&format!("{WEB}\nrestart = 'never'"));
+        let generation = bench.ready("web");
+        let owner = Event::OwnerEnded { id: web(), owner: process(200), exit: Some(Exit::with_code(3, Timestamp(7))) };
+        let end = End { lost_shim: true, ..End::default() };
+        let tree = Event::TreeEnded { id: web(), generation, end };
+        for event in if told_first { [owner, tree] } else { [tree, owner] } {
+            bench.tell(event);
+        }
+        assert_eq!(bench.fleet.status(&web()).unwrap().exit.code, Some(3));
+        assert_eq!(bench.reason("web"), "its shim was killed; what was left of it was ended");
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use rustix::process::Signal;
 
 use crate::http::get;
-use crate::limits::wait_gone;
+use crate::limits::{wait_for_file, wait_gone};
 use crate::sandbox::{Sandbox, kill};
 
 #[test]
@@ -168,6 +168,8 @@ fn a_daemon_in_the_foreground_ends_on_term() {
     let sandbox = Sandbox::new();
     let repo = sandbox.repo("shop").server("web", "").add();
     let daemon = sandbox.start(&mut sandbox.command(["daemon", "run"]));
+    // Else the next command may start one of its own first.
+    wait_for_file(&sandbox.path("r/pierhead/pierhead.sock"));
     sandbox.run(["up", "shop"]).ok();
     assert_eq!(sandbox.daemon_pid(), Some(daemon.pid()));
     daemon.signal(Signal::TERM);

@@ -42,6 +42,10 @@ pub(super) struct Server {
     lost_output: Option<String>,
     /// Who served last: a look at the port file from before its end may be reported after it.
     last_owner: Option<Instance>,
+    /// How it ended, when that was told before its tree's end.
+    owner_exit: Option<Exit>,
+    /// Who serves, or served last, in a server of somebody else's.
+    followed: Option<Instance>,
     since: Option<Timestamp>,
     is_fresh_adoption: bool,
     shown: State,
@@ -185,6 +189,8 @@ impl Server {
             file_problem: None,
             lost_output: None,
             last_owner: None,
+            owner_exit: None,
+            followed: None,
             since: None,
             is_fresh_adoption: false,
             shown: State::Stopped,
@@ -366,6 +372,8 @@ impl Server {
             return;
         }
         self.ended = generation;
+        let told = self.owner_exit.take().filter(|_| end.lost_shim && end.exit == Exit::default());
+        let end = End { exit: told.unwrap_or(end.exit), ..end };
         // What is known of the port file is about the life that has ended; it is looked at again.
         if matches!(self.phase, Phase::Running(_) | Phase::Stopping(_)) {
             self.file = None;
@@ -407,8 +415,11 @@ impl Server {
         }
         let before = running.serving.clone();
         running.serving = choose(sight, running.life.asked_port, before.as_ref().map(|s| s.port)).cloned();
-        if let Some(socket) = &running.serving {
+        if let Some(socket) = &running.serving
+            && self.last_owner.as_ref() != Some(&socket.owner)
+        {
             self.last_owner = Some(socket.owner.clone());
+            self.owner_exit = None;
         }
         match (running.stage, &running.serving) {
             (Stage::Starting | Stage::Lost { .. } | Stage::NotServing, None) => {}
@@ -493,9 +504,12 @@ impl Server {
             self.phase = Phase::Stopped;
         }
         let before = std::mem::replace(&mut self.file, found.filter(|_| !is_of_the_dead));
-        if self.file.is_some() {
+        if let Some(file) = &self.file {
             self.file_problem = None;
             self.stray = None;
+            if !is_running && file.owner.is_some() {
+                self.followed.clone_from(&file.owner);
+            }
         } else if matches!(self.phase, Phase::Stopped | Phase::Waiting { .. } | Phase::Failed) {
             // The file of a server of somebody else's went, its process did not: that is told until it ends.
             let is_theirs = |file: &Found| file.owner.is_some() && !file.is_ours && file.verdict == Verdict::Live;
@@ -549,8 +563,18 @@ impl Server {
         }
     }
 
-    /// A process that a port file named has ended.
-    pub(super) fn owner_ended(&mut self, owner: &Instance) {
+    /// The process that served has ended.
+    pub(super) fn owner_ended(&mut self, owner: &Instance, exit: Option<Exit>) {
+        let is_it = |other: &Option<Instance>| other.as_ref().is_some_and(|other| other.is_same_life(owner));
+        if let Some(exit) = exit {
+            let is_ours = is_it(&self.last_owner);
+            // A shim that was killed cannot tell how its server ended.
+            if is_it(&self.followed) || (is_ours && self.is_idle() && self.last_exit == Exit::default()) {
+                self.last_exit = exit;
+            } else if is_ours {
+                self.owner_exit = Some(exit);
+            }
+        }
         let is_owners = |found: &mut Found| found.owner.as_ref().is_some_and(|other| other.is_same_life(owner));
         self.stray.take_if(is_owners);
         // Without its directory nobody will look at the file again.
@@ -823,7 +847,7 @@ impl Server {
 /// How it ended, and why, in words.
 fn why_ended(end: &End, was_ready: bool) -> String {
     if end.lost_shim {
-        return "its shim was killed; what it left behind is ended".to_owned();
+        return "its shim was killed; what was left of it was ended".to_owned();
     }
     let ready = if was_ready { "" } else { " before it was ready" };
     let cause = match &end.cause {
