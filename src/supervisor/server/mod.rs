@@ -847,7 +847,7 @@ impl Server {
 /// How it ended, and why, in words.
 fn why_ended(end: &End, was_ready: bool) -> String {
     if end.lost_shim {
-        return "its shim was killed; what it left behind is ended".to_owned();
+        return "its shim was killed; what was left of it was ended".to_owned();
     }
     let ready = if was_ready { "" } else { " before it was ready" };
     let cause = match &end.cause {

@@ -162,7 +162,7 @@ fn what_a_killed_shim_leaves_behind_is_found_and_ended() {
     kill_shims(&sandbox, &ids);
     for id in ids {
         let status = events.wait_state(id, "failed");
-        assert_eq!(status["reason"], "its shim was killed; what it left behind is ended");
+        assert_eq!(status["reason"], "its shim was killed; what was left of it was ended");
     }
     assert_eq!(sandbox.fixtures(), untouched);
     assert_eq!(get(other.port()).status, 200);
