@@ -701,7 +701,7 @@ impl Server {
     fn listens(&mut self, now: Moment, out: &mut Vec<Effect>) {
         match &self.plan.settings.ready {
             Ready::Listen => self.become_ready(now, out),
-            Ready::Http(_) => {
+            Ready::Http | Ready::Path(_) => {
                 if let Phase::Running(running) = &mut self.phase
                     && running.probe_ms.is_none()
                 {
@@ -810,8 +810,11 @@ impl Server {
         let settings = &self.plan.settings;
         let probe = match (running.stage, &settings.ready, &settings.health, running.address()) {
             (Stage::Starting, Ready::Log(pattern), _, _) => Probe::Log(pattern.clone()),
-            (Stage::Starting, Ready::Http(path), _, Some((address, port))) => {
-                Probe::Ready { address, port, path: path.clone() }
+            (Stage::Starting, Ready::Http, _, Some((address, port))) => {
+                Probe::Ready { address, port, path: "/".to_owned() }
+            }
+            (Stage::Starting, Ready::Path(path), _, Some((address, port))) => {
+                Probe::Health { address, port, path: path.clone() }
             }
             (Stage::Ready | Stage::Unhealthy, _, Some(health), Some((address, port))) => {
                 Probe::Health { address, port, path: health.path.clone() }
