@@ -156,8 +156,8 @@ fn can_be_meant(manifest: &Manifest, server: &ServerSettings) {
     let paths = [
         server.health.as_ref().map(|health| &health.path),
         match &server.ready {
-            Ready::Http(path) => Some(path),
-            Ready::Listen | Ready::Log(_) | Ready::File => None,
+            Ready::Path(path) => Some(path),
+            Ready::Listen | Ready::Http | Ready::Log(_) | Ready::File => None,
         },
     ];
     assert!(paths.into_iter().flatten().all(|path| path.starts_with('/')));
