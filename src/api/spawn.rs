@@ -125,3 +125,62 @@ pub struct Lost {
     /// Why, in the system's words.
     pub why: String,
 }
+
+/// What a shim writes into a file that it writes over in place: JSON that ends with a sum of itself, by which a reader
+/// tells a whole one from one that is half of an earlier.
+///
+/// # Errors
+/// When it cannot be JSON.
+pub fn note_to_bytes(note: &impl Serialize) -> serde_json::Result<Vec<u8>> {
+    let mut text = serde_json::to_string(note)?;
+    let sum = sum_of(&text);
+    text.truncate(text.len() - 1);
+    text.push_str(SUM);
+    text.push_str(&sum);
+    text.push_str("\"}");
+    Ok(text.into_bytes())
+}
+
+/// Reads a note; `None` when it is damaged. One without a sum, as shims before wrote it, is taken as it is.
+pub fn note_of_bytes<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Option<T> {
+    let text = std::str::from_utf8(bytes).ok()?.trim_end();
+    if let Some((body, end)) = text.rsplit_once(SUM) {
+        let sum = sum_of(&format!("{body}}}"));
+        if end.strip_suffix("\"}") != Some(sum.as_str()) {
+            return None;
+        }
+    }
+    serde_json::from_str(text).ok()
+}
+
+const SUM: &str = ",\"sum\":\"";
+
+fn sum_of(text: &str) -> String {
+    use sha2::{Digest, Sha256};
+    let digest = Sha256::digest(text.as_bytes());
+    let head = digest.iter().take(8).fold(0_u64, |sum, byte| sum << 8 | u64::from(*byte));
+    format!("{head:016x}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_note_that_is_half_of_another_is_damaged() {
+        let lost = |bytes| Lost { generation: 7, bytes, why: "no space".to_owned() };
+        let (old, new) = (note_to_bytes(&lost(111)).unwrap(), note_to_bytes(&lost(222)).unwrap());
+        assert_eq!(note_of_bytes::<Lost>(&new), Some(lost(222)));
+        assert_eq!(note_of_bytes::<Lost>(&[new.as_slice(), b"   "].concat()), Some(lost(222)));
+        let plain = serde_json::to_vec(&lost(3)).unwrap();
+        assert_eq!(note_of_bytes::<Lost>(&plain), Some(lost(3)), "an older shim's");
+        // The numbers differ from here to the sum's end.
+        let (begin, end) = (old.iter().zip(&new).position(|(a, b)| a != b).unwrap(), old.len() - 2);
+        for cut in begin + 1..end {
+            let torn = [&new[..cut], &old[cut..]].concat();
+            let read = note_of_bytes::<Lost>(&torn);
+            assert!(read.is_none() || torn == new, "cut at {cut}: {read:?}");
+            assert_eq!(note_of_bytes::<Lost>(&new[..cut]), None);
+        }
+    }
+}

@@ -1,13 +1,14 @@
-//! What a shim writes down, even when the disk is full by then: all room for it is set aside before the command starts.
+//! What a shim writes down, even when the disk is full by then: in files that stay, each written over where it is, whose
+//! room is there before the command starts. A file made anew each time would cost a start a millisecond on ext4.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Seek, Write};
 use std::time::{Duration, Instant};
 
-use crate::api::{Ended, Lost, Order, PROGRAM_VERSION, Record};
+use crate::api::{Ended, Lost, Order, PROGRAM_VERSION, Record, note_to_bytes};
 use crate::model::{Exit, Timestamp};
 use crate::os::channel;
-use crate::os::files::{Folder, Room};
+use crate::os::files::Folder;
 use crate::os::process::{self, Life};
 use crate::paths::ServerPlace;
 
@@ -16,16 +17,14 @@ pub(super) struct Notes<'a> {
     folder: Folder,
     order: &'a Order,
     record: Record,
-    /// For the record once there is a leader, and for two ends: of the leader, and of its tree. Two for each.
-    rooms: Vec<Room>,
     lost: LostNote,
 }
 
 /// The files of the record and of the end, the second copy first.
 const RECORD: [&str; 2] = ["record.json.backup", "record.json"];
 const ENDS: [&str; 2] = ["exit.json.backup", "exit.json"];
-/// More than an end takes, with the reason why a command could not be started.
-const END_BYTES: usize = 4096;
+/// More than either takes, but a record with a very long command, which gets what it needs and more.
+const ROOM: usize = 4096;
 /// What a leader adds to the record.
 const LEADER_BYTES: usize = 512;
 
@@ -37,7 +36,6 @@ impl<'a> Notes<'a> {
         log_start: u64,
         output_pipe: Option<u64>,
     ) -> io::Result<Self> {
-        folder.forget_rooms().map_err(io::Error::other)?;
         folder.remove("down").map_err(io::Error::other)?;
         let record = Record {
             id: order.id.clone(),
@@ -55,20 +53,16 @@ impl<'a> Notes<'a> {
             log_start,
             writer: format!("pierhead/{PROGRAM_VERSION}"),
         };
-        let bytes = serde_json::to_vec(&record)?;
+        // The end of an earlier life stays where it is: it names its generation, and is heeded no more.
+        for name in ENDS {
+            folder.reserve(name, ROOM).map_err(io::Error::other)?;
+        }
+        let bytes = note_to_bytes(&record)?;
         for name in RECORD {
-            folder.renew(name, &bytes).map_err(io::Error::other)?;
+            folder.overwrite(name, &bytes, ROOM.max(bytes.len() + LEADER_BYTES)).map_err(io::Error::other)?;
         }
-        // After the record: a reader in between must not take the life that ended well for one whose shim was killed.
-        for name in ENDS.iter().chain(&["lost.json"]) {
-            folder.remove(name).map_err(io::Error::other)?;
-        }
-        let with_leader = bytes.len() + LEADER_BYTES;
-        let sizes = [END_BYTES, END_BYTES, END_BYTES, END_BYTES, with_leader, with_leader];
-        let rooms =
-            sizes.into_iter().map(|size| folder.set_aside(size)).collect::<Result<_, _>>().map_err(io::Error::other)?;
         let lost = LostNote::begin(&ServerPlace(order.place.clone()), order.generation)?;
-        Ok(Self { folder, order, record, rooms, lost })
+        Ok(Self { folder, order, record, lost })
     }
 
     /// The command runs.
@@ -79,7 +73,7 @@ impl<'a> Notes<'a> {
         };
         self.record.leader = Some(leader);
         self.record.leader_life = life;
-        let bytes = serde_json::to_vec(&self.record);
+        let bytes = note_to_bytes(&self.record);
         self.write(RECORD, bytes);
     }
 
@@ -87,19 +81,15 @@ impl<'a> Notes<'a> {
     pub(super) fn ended(&mut self, leader: &Exit, tree_gone: bool, error: Option<String>, lost_bytes: u64) {
         let generation = self.order.generation;
         let ended = Ended { generation, leader: leader.clone(), tree_gone, error, lost_bytes };
-        self.write(ENDS, serde_json::to_vec(&ended));
+        self.write(ENDS, note_to_bytes(&ended));
     }
 
-    /// In room that was set aside, the largest first; one copy after the other, so that one is whole whatever becomes of
-    /// the other. An error is nobody's to hear, and nothing is left undone for it: a shim that went now would leave its
-    /// tree alone.
-    fn write(&mut self, names: [&str; 2], bytes: serde_json::Result<Vec<u8>>) {
+    /// One copy after the other, so that one is whole whatever becomes of the other. An error is nobody's to hear, and
+    /// nothing is left undone for it: a shim that went now would leave its tree alone.
+    fn write(&self, names: [&str; 2], bytes: serde_json::Result<Vec<u8>>) {
         let Ok(bytes) = bytes else { return };
         for name in names {
-            let is_written = self.rooms.pop().is_some_and(|room| self.folder.replace_in(room, name, &bytes).is_ok());
-            if !is_written {
-                let _ = self.folder.renew(name, &bytes);
-            }
+            let _ = self.folder.overwrite(name, &bytes, ROOM);
         }
     }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::de::DeserializeOwned;
 
 use super::remains::Remains;
-use crate::api::{Ended, Lost, Record};
+use crate::api::{Ended, Lost, Record, note_of_bytes};
 use crate::model::{Exit, Timestamp};
 use crate::os::files::{self, Durability};
 use crate::os::process::{self, Process};
@@ -96,11 +96,11 @@ pub(crate) fn mend_records(place: &ServerPlace) -> Vec<String> {
 
 fn mend<T: DeserializeOwned>(path: &Path, backup: &Path) -> Option<String> {
     let (damaged, _) = files::read_small(path, MAX_BYTES).ok()?;
-    if serde_json::from_slice::<T>(&damaged).is_ok() {
+    if note_of_bytes::<T>(&damaged).is_some() {
         return None;
     }
     let (good, _) = files::read_small(backup, MAX_BYTES).ok()?;
-    serde_json::from_slice::<T>(&good).ok()?;
+    note_of_bytes::<T>(&good)?;
     let aside = path.with_extension(format!("corrupt-{}", Timestamp::now().0));
     let mended = files::replace(&aside, &damaged, Durability::Process)
         .and_then(|()| files::replace(path, &good, Durability::Process));
@@ -114,5 +114,5 @@ fn read_either<T: DeserializeOwned>(path: &Path, backup: &Path) -> Option<T> {
 
 fn read_json<T: DeserializeOwned>(path: &Path) -> Option<T> {
     let (bytes, _) = files::read_small(path, MAX_BYTES).ok()?;
-    serde_json::from_slice(&bytes).ok()
+    note_of_bytes(&bytes)
 }

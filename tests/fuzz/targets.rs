@@ -210,7 +210,8 @@ fn table(server: &ServerSettings) -> toml::Table {
     });
     let ready = match &server.ready {
         Ready::Listen => "listen".to_owned(),
-        Ready::Http(path) => format!("http:{path}"),
+        Ready::Http => "http".to_owned(),
+        Ready::Path(path) => format!("http:{path}"),
         Ready::Log(pattern) => format!("log:{pattern}"),
         Ready::File => "file".to_owned(),
     };

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags};
@@ -160,36 +160,32 @@ impl Folder {
         self.replace(name, bytes, Durability::Process)
     }
 
-    /// Sets `bytes` bytes of the disk aside, for a file that must be written even when the disk is full by then.
-    pub fn set_aside(&self, bytes: usize) -> Result<Room, FileError> {
-        let name = self.write_temp("room", &vec![b' '; bytes], Durability::Process)?;
-        Ok(Room { name, bytes, folder: rustix::io::dup(&self.fd)? })
-    }
-
-    /// Replaces a file whole, in room that was set aside: nothing is needed of the disk.
-    pub fn replace_in(&self, mut room: Room, name: &str, bytes: &[u8]) -> Result<(), FileError> {
-        if bytes.len() > room.bytes {
-            return Err(FileError::TooLarge { size: bytes.len() as u64, most: room.bytes as u64 });
+    /// Writes over a file where it is, and fills it up with spaces to `room` bytes. A file that has had that room needs
+    /// nothing more of the disk, be it full; one that is missing is made. A reader may see a part of it.
+    pub fn overwrite(&self, name: &str, bytes: &[u8], room: usize) -> Result<(), FileError> {
+        let (file, length) = self.open_in_place(name)?;
+        let mut block = bytes.to_vec();
+        block.resize(room.max(bytes.len()), b' ');
+        file.write_all_at(&block, 0)?;
+        if length > block.len() as u64 {
+            file.set_len(block.len() as u64)?;
         }
-        let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let mut file = File::from(rustix::fs::openat(&self.fd, room.name.as_str(), flags, Mode::empty())?);
-        file.write_all(bytes)?;
-        file.set_len(bytes.len() as u64)?;
-        // As in `renew`: not over an existing file.
-        self.remove(name)?;
-        rustix::fs::renameat(&self.fd, room.name.as_str(), &self.fd, name)?;
-        room.name.clear();
         Ok(())
     }
 
-    /// Removes what others, who did not come to their end, had set aside.
-    pub fn forget_rooms(&self) -> Result<(), FileError> {
-        for entry in std::fs::read_dir(&self.path)?.flatten() {
-            if let Some(name) = entry.file_name().to_str().filter(|name| name.starts_with(".room.")) {
-                self.remove(name)?;
-            }
-        }
-        Ok(())
+    /// Sees that a file has room for `room` bytes; what it holds stays.
+    pub fn reserve(&self, name: &str, room: usize) -> Result<(), FileError> {
+        let (file, length) = self.open_in_place(name)?;
+        let missing = room.saturating_sub(usize::try_from(length).unwrap_or(usize::MAX));
+        Ok(file.write_all_at(&vec![b' '; missing], length)?)
+    }
+
+    fn open_in_place(&self, name: &str) -> Result<(File, u64), FileError> {
+        let flags =
+            OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let file = File::from(rustix::fs::openat(&self.fd, name, flags, Mode::RUSR | Mode::WUSR)?);
+        let meta = file.metadata()?;
+        if meta.is_file() { Ok((file, meta.len())) } else { Err(FileError::NotRegular) }
     }
 
     /// Removes a file; that it is missing is no error.
@@ -271,23 +267,6 @@ impl Folder {
             return Err(error.into());
         }
         Ok(temp)
-    }
-}
-
-/// Bytes of the disk that were set aside ([`Folder::set_aside`]); given back on drop.
-#[derive(Debug)]
-pub struct Room {
-    /// Empty once the room is used.
-    name: String,
-    bytes: usize,
-    folder: OwnedFd,
-}
-
-impl Drop for Room {
-    fn drop(&mut self) {
-        if !self.name.is_empty() {
-            let _ = rustix::fs::unlinkat(&self.folder, self.name.as_str(), AtFlags::empty());
-        }
     }
 }
 
@@ -397,21 +376,21 @@ mod tests {
     }
 
     #[test]
-    fn room_that_was_set_aside_takes_a_file_or_is_given_back() {
+    fn a_file_is_written_over_in_the_room_that_it_has() {
         let (dir, folder) = folder();
-        let names = || std::fs::read_dir(dir.path()).unwrap().count();
-        let (one, two) = (folder.set_aside(10).unwrap(), folder.set_aside(10).unwrap());
-        assert_eq!(names(), 2);
-        folder.replace_in(one, "a", b"0123456789").unwrap();
-        assert_eq!(folder.read("a", 10).unwrap().0, b"0123456789");
-        folder.replace_in(two, "a", b"new").unwrap();
-        assert_eq!((folder.read("a", 10).unwrap().0.as_slice(), names()), (&b"new"[..], 1));
-        let small = folder.set_aside(1).unwrap();
-        assert!(matches!(folder.replace_in(small, "a", b"xy"), Err(FileError::TooLarge { .. })));
-        assert_eq!((folder.read("a", 10).unwrap().0.as_slice(), names()), (&b"new"[..], 1));
-        std::mem::forget(folder.set_aside(1).unwrap());
-        folder.forget_rooms().unwrap();
-        assert_eq!(names(), 1);
+        let (path, text) = (dir.path().join("a"), |folder: &Folder| folder.read("a", 100).unwrap().0);
+        folder.overwrite("a", b"first", 8).unwrap();
+        assert_eq!(text(&folder), b"first   ");
+        folder.overwrite("a", b"the second", 8).unwrap();
+        assert_eq!(text(&folder), b"the second");
+        folder.overwrite("a", b"3", 4).unwrap();
+        assert_eq!(text(&folder), b"3   ");
+        folder.reserve("a", 6).unwrap();
+        folder.reserve("a", 2).unwrap();
+        assert_eq!(text(&folder), b"3     ");
+        std::fs::remove_file(&path).unwrap();
+        std::os::unix::fs::symlink("/dev/null", &path).unwrap();
+        assert!(folder.overwrite("a", b"x", 1).is_err(), "nothing is written through a link");
     }
 
     #[test]

@@ -168,36 +168,34 @@ impl Folder {
         self.replace(name, bytes, Durability::Process)
     }
 
-    /// Sets `bytes` bytes of the disk aside, for a file that must be written even when the disk is full by then.
-    pub fn set_aside(&self, bytes: usize) -> Result<Room, FileError> {
-        let path = self.path.join(temp_name("room"));
-        write_new(&path, &vec![b' '; bytes], Durability::Process).map_err(FileError::of)?;
-        Ok(Room { path, bytes })
-    }
-
-    /// Replaces a file whole, in room that was set aside: nothing is needed of the disk.
-    pub fn replace_in(&self, room: Room, name: &str, bytes: &[u8]) -> Result<(), FileError> {
-        if bytes.len() > room.bytes {
-            return Err(FileError::TooLarge { size: bytes.len() as u64, most: room.bytes as u64 });
-        }
-        let write = || {
-            let mut file = OpenOptions::new().write(true).open(&room.path)?;
-            file.write_all(bytes)?;
-            file.set_len(bytes.len() as u64)
-        };
-        let written = write().and_then(|()| patiently(|| fs::rename(&room.path, self.path.join(name))));
-        drop(room);
-        written.map_err(FileError::of)
-    }
-
-    /// Removes what others, who did not come to their end, had set aside.
-    pub fn forget_rooms(&self) -> Result<(), FileError> {
-        for entry in fs::read_dir(&self.path).map_err(FileError::of)?.flatten() {
-            if let Some(name) = entry.file_name().to_str().filter(|name| name.starts_with(".room.")) {
-                self.remove(name)?;
-            }
+    /// Writes over a file where it is, and fills it up with spaces to `room` bytes. A file that has had that room needs
+    /// nothing more of the disk, be it full; one that is missing is made. A reader may see a part of it.
+    pub fn overwrite(&self, name: &str, bytes: &[u8], room: usize) -> Result<(), FileError> {
+        let (mut file, length) = self.open_in_place(name)?;
+        let mut block = bytes.to_vec();
+        block.resize(room.max(bytes.len()), b' ');
+        file.write_all(&block).map_err(FileError::of)?;
+        if length > block.len() as u64 {
+            file.set_len(block.len() as u64).map_err(FileError::of)?;
         }
         Ok(())
+    }
+
+    /// Sees that a file has room for `room` bytes; what it holds stays.
+    pub fn reserve(&self, name: &str, room: usize) -> Result<(), FileError> {
+        let (mut file, length) = self.open_in_place(name)?;
+        let missing = room.saturating_sub(usize::try_from(length).unwrap_or(usize::MAX));
+        file.seek(SeekFrom::End(0)).and_then(|_| file.write_all(&vec![b' '; missing])).map_err(FileError::of)
+    }
+
+    fn open_in_place(&self, name: &str) -> Result<(File, u64), FileError> {
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(false);
+        options.share_mode(FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE);
+        options.custom_flags(FILE_FLAG_OPEN_REPARSE_POINT);
+        let file = options.open(self.path.join(name)).map_err(FileError::of)?;
+        let meta = file.metadata().map_err(FileError::of)?;
+        if meta.is_file() { Ok((file, meta.len())) } else { Err(FileError::NotRegular) }
     }
 
     /// Removes a file; that it is missing is no error.
@@ -253,20 +251,6 @@ impl Folder {
     fn sync(&self) {
         let folder = OpenOptions::new().write(true).custom_flags(FILE_FLAG_BACKUP_SEMANTICS).open(&self.path);
         let _ = folder.and_then(|folder| folder.sync_all());
-    }
-}
-
-/// Bytes of the disk that were set aside ([`Folder::set_aside`]); given back on drop.
-#[derive(Debug)]
-pub struct Room {
-    path: PathBuf,
-    bytes: usize,
-}
-
-impl Drop for Room {
-    fn drop(&mut self) {
-        // Used room has another name by now.
-        let _ = fs::remove_file(&self.path);
     }
 }
 
