@@ -526,6 +526,19 @@ fn a_server_that_left_the_settings_is_stopped_and_forgotten() {
     assert_eq!(bench.fleet.statuses().count(), 0);
 }
 
+#[test]
+fn down_is_remembered_whatever_the_server_is_doing() {
+    let marks = |bench: &mut Bench| bench.ask("web", Wish::Down).does(|e| matches!(e, Effect::MarkDown { .. }));
+    assert!(marks(&mut Bench::new(WEB)), "stopped");
+    let mut bench = Bench::new(WEB);
+    bench.ask("web", Wish::Up);
+    assert!(marks(&mut bench), "being started");
+    let mut bench = Bench::new(WEB);
+    bench.ready("web");
+    assert!(marks(&mut bench), "ready");
+    assert!(marks(&mut bench), "stopping");
+}
+
 // ---- random schedules
 
 /// A tree of the world outside.

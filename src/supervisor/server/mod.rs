@@ -190,6 +190,10 @@ impl Server {
     /// Does as asked; the last request wins.
     pub(super) fn ask(&mut self, wish: Wish, now: Moment, out: &mut Vec<Effect>) {
         self.is_wanted = wish != Wish::Down;
+        if wish == Wish::Down {
+            // Whatever it is doing: of a life that was not reported yet, the next daemon learns from its record.
+            out.push(Effect::MarkDown { id: self.id.clone() });
+        }
         match (wish, &mut self.phase) {
             (Wish::Up | Wish::Restart, Phase::Clearing) => self.begin_anew(),
             (Wish::Up | Wish::Restart, Phase::Stopped | Phase::Waiting { .. } | Phase::Failed) => {
@@ -206,22 +210,14 @@ impl Server {
             }
             (Wish::Up, Phase::Running(_))
             | (Wish::Up | Wish::Restart, Phase::Queued { .. } | Phase::Spawning { .. })
-            | (Wish::Down, Phase::Stopped | Phase::Clearing) => {}
-            (Wish::Down, Phase::Running(_)) => {
-                out.push(Effect::MarkDown { id: self.id.clone() });
-                self.begin_stop(Then::Rest, now, out);
-            }
-            (Wish::Down, Phase::Stopping(stopping)) => {
-                stopping.then = Then::Rest;
-                out.push(Effect::MarkDown { id: self.id.clone() });
-            }
+            // A spawn that is under way is ended when it is reported.
+            | (Wish::Down, Phase::Stopped | Phase::Clearing | Phase::Spawning { .. }) => {}
+            (Wish::Down, Phase::Running(_)) => self.begin_stop(Then::Rest, now, out),
+            (Wish::Down, Phase::Stopping(stopping)) => stopping.then = Then::Rest,
             (Wish::Down, Phase::Queued { .. } | Phase::Waiting { .. } | Phase::Failed) => {
                 self.phase = Phase::Stopped;
                 self.reason = None;
-                out.push(Effect::MarkDown { id: self.id.clone() });
             }
-            // A spawn that is under way is ended when it is reported.
-            (Wish::Down, Phase::Spawning { .. }) => out.push(Effect::MarkDown { id: self.id.clone() }),
         }
     }
 
