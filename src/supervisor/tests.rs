@@ -539,6 +539,48 @@ fn down_is_remembered_whatever_the_server_is_doing() {
     assert!(marks(&mut bench), "stopping");
 }
 
+/// Of a shim that an earlier daemon started.
+fn adoption(generation: u64) -> Adoption {
+    Adoption {
+        generation,
+        shim: process(100 + u32::try_from(generation).unwrap()),
+        asked_port: 20_000,
+        restarts: 0,
+        down: false,
+        started_at: Timestamp(5),
+        leader: None,
+        leader_exit: None,
+    }
+}
+
+#[test]
+fn a_shim_that_a_dying_daemon_started_is_taken_over_however_late_it_reports() {
+    let mut bench = Bench::new(WEB);
+    bench.ask("web", Wish::Up);
+    let busy = |generation| Event::Spawned {
+        id: web(),
+        generation,
+        outcome: Err(Refused::Passing("an earlier life of it has not ended yet".to_owned())),
+    };
+    bench.tell(busy(1)).after(1_000);
+    bench.tell(busy(2)).after(1_000);
+    bench.tell(Event::Adopted { id: web(), adoption: adoption(1) });
+    assert_eq!(bench.fleet.status(&web()).unwrap().origin, Some(crate::model::Origin::Adopted));
+    bench.after(60_000);
+    assert_eq!(bench.spawn_of("web"), None, "nothing is started beside it");
+    bench.ended("web", 1, 1).after(1_000);
+    assert_eq!(bench.spawn_of("web"), Some(3), "no number is used twice");
+}
+
+#[test]
+fn a_shim_that_a_dying_daemon_started_is_stopped_when_down_was_asked_for_since() {
+    let mut bench = Bench::new(WEB);
+    bench.ask("web", Wish::Down);
+    bench.tell(Event::Adopted { id: web(), adoption: adoption(1) });
+    assert_eq!((bench.state("web"), bench.signals()), (State::Stopping, vec![Signal::Term, Signal::Cont]));
+    assert!(bench.does(|e| matches!(e, Effect::MarkDown { .. })), "the shim took the mark away");
+}
+
 // ---- random schedules
 
 /// A tree of the world outside.

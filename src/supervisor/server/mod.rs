@@ -21,8 +21,12 @@ pub(super) struct Server {
     pub(super) plan: Plan,
     pub(super) standing: Standing,
     is_wanted: bool,
+    /// Somebody asked for something since this fleet began: that counts, and not what a record says was wanted before.
+    is_asked: bool,
     phase: Phase,
     generation: u64,
+    /// The highest generation that was given to a life, or to an attempt at one.
+    issued: u64,
     /// The latest life whose end is known: what is still told of it is late.
     ended: u64,
     restarts: u32,
@@ -167,8 +171,10 @@ impl Server {
             plan,
             standing: Standing::Named,
             is_wanted: false,
+            is_asked: false,
             phase: Phase::Stopped,
             generation: 0,
+            issued: 0,
             ended: 0,
             restarts: 0,
             backoff: Backoff::default(),
@@ -190,6 +196,7 @@ impl Server {
     /// Does as asked; the last request wins.
     pub(super) fn ask(&mut self, wish: Wish, now: Moment, out: &mut Vec<Effect>) {
         self.is_wanted = wish != Wish::Down;
+        self.is_asked = true;
         if wish == Wish::Down {
             // Whatever it is doing: of a life that was not reported yet, the next daemon learns from its record.
             out.push(Effect::MarkDown { id: self.id.clone() });
@@ -235,7 +242,8 @@ impl Server {
 
     /// A queued server's dependencies are ready: it is started.
     pub(super) fn spawn(&mut self, urls: BTreeMap<String, String>, out: &mut Vec<Effect>) {
-        self.generation += 1;
+        self.issued = self.issued.max(self.generation) + 1;
+        self.generation = self.issued;
         self.phase = Phase::Spawning { ended: None };
         out.push(Effect::Spawn { id: self.id.clone(), generation: self.generation, restarts: self.restarts, urls });
     }
@@ -285,21 +293,27 @@ impl Server {
     pub(super) fn adopted(&mut self, adoption: Adoption, now: Moment, out: &mut Vec<Effect>) {
         let is_ours = matches!(self.phase, Phase::Spawning { .. }) && adoption.generation == self.generation;
         let is_running = matches!(self.phase, Phase::Running(_) | Phase::Stopping(_));
-        if is_ours || is_running || adoption.generation < self.generation || adoption.generation <= self.ended {
+        if is_ours || is_running || adoption.generation <= self.ended {
             return;
         }
-        // Of two shims only one has the server's lock; while ours is being spawned, the one that reports has it.
+        // Of two shims only one has the server's lock; while ours is being spawned, the one that reports has it. Its
+        // generation may be lower than what was tried meanwhile.
+        self.issued = self.issued.max(self.generation);
         self.generation = adoption.generation;
         self.restarts = adoption.restarts;
-        self.is_wanted = !adoption.down;
+        self.is_wanted = if self.is_asked { self.is_wanted } else { !adoption.down };
         self.reason = None;
         let Adoption { shim, leader, asked_port, .. } = adoption;
         self.run(Life { shim, leader, asked_port, origin: Origin::Adopted, was_ready: false }, now, out);
         self.since = Some(adoption.started_at);
         self.is_fresh_adoption = true;
         self.shown = State::Starting;
-        if adoption.down {
+        if !self.is_wanted {
+            // When it began it took the mark away.
+            out.push(Effect::MarkDown { id: self.id.clone() });
             self.begin_stop(Then::Rest, now, out);
+        } else if adoption.down {
+            self.begin_stop(Then::Start, now, out);
         } else if let Some(exit) = adoption.leader_exit {
             self.leader_ended(adoption.generation, exit, now, out);
         }
