@@ -581,6 +581,32 @@ fn a_shim_that_a_dying_daemon_started_is_stopped_when_down_was_asked_for_since()
     assert!(bench.does(|e| matches!(e, Effect::MarkDown { .. })), "the shim took the mark away");
 }
 
+#[test]
+fn a_server_that_waits_is_not_started_again_beside_somebody_elses() {
+    let found = Found {
+        verdict: Verdict::Live,
+        pid: 77,
+        at: Some(([127, 0, 0, 1].into(), 8000)),
+        owner: Some(process(77)),
+        is_ours: false,
+        written_at: None,
+    };
+    for is_asked in [false, true] {
+        let mut bench = Bench::new(WEB);
+        bench.ask("web", Wish::Up);
+        bench.spawned("web", 1).ended("web", 1, 1);
+        bench.tell(Event::FileFound { id: web(), found: Some(found.clone()) });
+        if is_asked {
+            bench.ask("web", Wish::Up);
+        }
+        bench.after(1_000);
+        assert_eq!((bench.state("web"), bench.spawn_of("web")), (State::Ready, None), "{is_asked}");
+        bench.tell(Event::FileFound { id: web(), found: None });
+        bench.tell(Event::OwnerEnded { id: web(), owner: process(77) }).after(60_000);
+        assert_eq!((bench.state("web"), bench.spawn_of("web")), (State::Stopped, None), "{is_asked}");
+    }
+}
+
 // ---- random schedules
 
 /// A tree of the world outside.

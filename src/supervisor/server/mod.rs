@@ -206,6 +206,8 @@ impl Server {
             (Wish::Up | Wish::Restart, Phase::Stopped | Phase::Waiting { .. } | Phase::Failed) => {
                 if self.external().is_none() {
                     self.begin_anew();
+                } else if matches!(self.phase, Phase::Waiting { .. }) {
+                    self.phase = self.rest(out);
                 } else {
                     self.is_wanted = false;
                 }
@@ -577,8 +579,13 @@ impl Server {
     pub(super) fn tick(&mut self, now: Moment, out: &mut Vec<Effect>) {
         match &mut self.phase {
             Phase::Waiting { until_ms } if *until_ms <= now.mono_ms => {
-                self.restarts += 1;
-                self.phase = Phase::Queued { waits_for: Vec::new() };
+                // Somebody else serves it by now: another copy beside theirs helps nobody.
+                self.phase = if self.external().is_some() {
+                    self.rest(out)
+                } else {
+                    self.restarts += 1;
+                    Phase::Queued { waits_for: Vec::new() }
+                };
             }
             Phase::Stopping(stopping) => {
                 let signals = stopping.ladder.climb(now.mono_ms);
