@@ -607,6 +607,25 @@ fn a_server_that_waits_is_not_started_again_beside_somebody_elses() {
     }
 }
 
+#[test]
+fn the_file_of_a_server_that_lost_its_listener_between_two_daemons_is_withdrawn() {
+    let mut bench = Bench::new(WEB);
+    bench.tell(Event::Adopted { id: web(), adoption: adoption(1) });
+    let found = |verdict| Event::FileFound {
+        id: web(),
+        found: Some(Found { verdict, pid: 200, at: None, owner: None, is_ours: true, written_at: None }),
+    };
+    bench.tell(found(Verdict::Live)).seen("web", 1, vec![]);
+    assert!(bench.does(|e| matches!(e, Effect::CheckFile { .. })), "it was true a moment ago");
+    let silent = || found(Verdict::Unsure(Unsure::NotListening { port: 20_000 }));
+    assert!(bench.tell(silent()).does(|e| matches!(e, Effect::WithdrawFile { .. })));
+    // The answer to that would be the same where it cannot be removed.
+    bench.writes = false;
+    bench.tell(silent());
+    bench.tell(silent());
+    assert!(!bench.does(|e| matches!(e, Effect::WithdrawFile { .. })), "it is not tried for ever");
+}
+
 // ---- random schedules
 
 /// A tree of the world outside.

@@ -408,6 +408,10 @@ impl Server {
             self.last_owner = Some(socket.owner.clone());
         }
         match (running.stage, &running.serving) {
+            // It was taken over, and its file is of when it did listen.
+            (Stage::Starting, None) if self.file.as_ref().is_some_and(|file| file.is_ours) => {
+                out.push(Effect::CheckFile { id: self.id.clone() });
+            }
             (Stage::Starting | Stage::Lost { .. } | Stage::NotServing, None) => {}
             (Stage::Starting, Some(_)) => self.listens(now, out),
             (stage @ (Stage::Lost { .. } | Stage::NotServing), Some(socket)) => {
@@ -490,8 +494,9 @@ impl Server {
         } else if matches!(self.phase, Phase::Stopped | Phase::Waiting { .. } | Phase::Failed) {
             // The file of a server of somebody else's went, its process did not: that is told until it ends.
             let is_theirs = |file: &Found| file.owner.is_some() && !file.is_ours && file.verdict == Verdict::Live;
-            self.stray = before.filter(is_theirs).or(self.stray.take());
+            self.stray = before.clone().filter(is_theirs).or(self.stray.take());
         }
+        let is_news = before != self.file;
         let Phase::Running(running) = &mut self.phase else { return };
         let is_live = self.file.as_ref().is_some_and(|file| file.verdict == Verdict::Live);
         let is_own = self.file.as_ref().is_some_and(|file| !file.is_ours);
@@ -500,7 +505,12 @@ impl Server {
         if is_silent && running.serving.is_some() {
             out.push(Effect::Look { id: self.id.clone() });
         }
+        let is_ours = self.file.as_ref().is_some_and(|file| file.is_ours);
         match (running.stage, &running.serving) {
+            // Told once: what cannot be removed would be tried for ever.
+            (Stage::Starting, None) if is_ours && !is_live && is_news => {
+                out.push(Effect::WithdrawFile { id: self.id.clone() });
+            }
             (Stage::Announcing(_), _) if is_live => running.stage = Stage::Ready,
             (Stage::Starting, Some(_)) if is_live && is_own && self.plan.settings.ready == Ready::File => {
                 self.become_ready(now, out);
