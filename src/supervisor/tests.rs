@@ -626,6 +626,16 @@ fn the_file_of_a_server_that_lost_its_listener_between_two_daemons_is_withdrawn(
     assert!(!bench.does(|e| matches!(e, Effect::WithdrawFile { .. })), "it is not tried for ever");
 }
 
+#[test]
+fn a_server_that_is_being_forgotten_is_not_started_again() {
+    let mut bench = Bench::new(WEB);
+    let generation = bench.ready("web");
+    bench.tell(Event::Removed { repo: "r".to_owned() });
+    bench.ask("web", Wish::Up);
+    bench.ended("web", generation, 0);
+    assert_eq!((bench.spawn_of("web"), bench.fleet.statuses().count()), (None, 0));
+}
+
 // ---- random schedules
 
 /// A tree of the world outside.

@@ -195,6 +195,10 @@ impl Server {
 
     /// Does as asked; the last request wins.
     pub(super) fn ask(&mut self, wish: Wish, now: Moment, out: &mut Vec<Effect>) {
+        // It is being forgotten: nothing would tell how to run it, or that it is to stop again.
+        if self.standing == Standing::Leaving && wish != Wish::Down {
+            return;
+        }
         self.is_wanted = wish != Wish::Down;
         self.is_asked = true;
         if wish == Wish::Down {
