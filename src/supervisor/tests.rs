@@ -636,6 +636,15 @@ fn a_server_that_is_being_forgotten_is_not_started_again() {
     assert_eq!((bench.spawn_of("web"), bench.fleet.statuses().count()), (None, 0));
 }
 
+#[test]
+fn a_life_that_was_over_before_it_was_known_is_told_and_does_not_come_back() {
+    let mut bench = Bench::new(WEB);
+    bench.ended("web", 1, 3);
+    assert_eq!(bench.fleet.status(&web()).unwrap().exit.code, Some(3));
+    bench.tell(Event::Adopted { id: web(), adoption: adoption(1) });
+    assert_eq!(bench.state("web"), State::Stopped, "read before its end, told after it");
+}
+
 // ---- random schedules
 
 /// A tree of the world outside.

@@ -363,10 +363,24 @@ impl Server {
     }
 
     pub(super) fn tree_ended(&mut self, generation: u64, end: End, now: Moment, out: &mut Vec<Effect>) {
+        // What was read of a life before its end may be told after it, even if it was never known here.
+        let is_news = generation > self.ended;
+        self.ended = self.ended.max(generation);
+        let has_life = matches!(self.phase, Phase::Running(_) | Phase::Stopping(_) | Phase::Spawning { .. });
+        if is_news && !has_life {
+            // A shim that an earlier daemon started as it died: it was over before anybody knew of it.
+            self.generation = self.generation.max(generation);
+            self.last_exit = end.exit;
+            self.last_lines = end.last_lines;
+            if self.is_asked && !self.is_wanted {
+                // When it began it took the mark away.
+                out.push(Effect::MarkDown { id: self.id.clone() });
+            }
+            return out.push(Effect::CheckFile { id: self.id.clone() });
+        }
         if generation != self.generation {
             return;
         }
-        self.ended = generation;
         // What is known of the port file is about the life that has ended; it is looked at again.
         if matches!(self.phase, Phase::Running(_) | Phase::Stopping(_)) {
             self.file = None;
