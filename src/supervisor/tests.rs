@@ -645,6 +645,21 @@ fn a_life_that_was_over_before_it_was_known_is_told_and_does_not_come_back() {
     assert_eq!(bench.state("web"), State::Stopped, "read before its end, told after it");
 }
 
+#[test]
+fn a_port_file_that_does_not_become_live_is_not_written_again_and_again() {
+    let mut bench = Bench::new(WEB);
+    bench.ready("web");
+    bench.writes = false;
+    let writes = |bench: &Bench| bench.does(|e| matches!(e, Effect::WriteFile { .. }));
+    let gone = || Event::FileFound { id: web(), found: None };
+    assert!(writes(bench.tell(gone())), "somebody removed it");
+    assert!(!writes(bench.tell(gone())), "it was written, judged stale and removed: its process has ended");
+    assert!(bench.does(|e| matches!(e, Effect::Look { .. })));
+    bench.after(1_000);
+    assert!(bench.does(|e| matches!(e, Effect::CheckFile { .. })));
+    assert!(writes(bench.tell(gone())), "its process lives, and somebody removes it again and again");
+}
+
 // ---- random schedules
 
 /// A tree of the world outside.

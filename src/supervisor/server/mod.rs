@@ -101,6 +101,10 @@ struct Running {
     said_ready_ms: Option<u64>,
     /// When the start is called slow.
     slow_ms: Option<u64>,
+    /// When its port file was last written again, until it is seen to be live.
+    rewritten_ms: Option<u64>,
+    /// When the port file is looked at again.
+    recheck_ms: Option<u64>,
 }
 
 impl Running {
@@ -162,6 +166,8 @@ const HEALTH_FAILURES: u8 = 2;
 const FORGIVEN_MS: u64 = 2_000;
 /// What a dead server left behind is given this long to end by itself.
 const SWEEP_MS: u64 = 1_500;
+/// Between two attempts to put back a port file that does not become live.
+const REWRITE_PAUSE_MS: u64 = 1_000;
 
 impl Server {
     pub(super) fn new(id: ServerId, root: PathBuf, plan: Plan) -> Self {
@@ -517,6 +523,9 @@ impl Server {
         let is_news = before != self.file;
         let Phase::Running(running) = &mut self.phase else { return };
         let is_live = self.file.as_ref().is_some_and(|file| file.verdict == Verdict::Live);
+        if is_live {
+            running.rewritten_ms = None;
+        }
         let is_own = self.file.as_ref().is_some_and(|file| !file.is_ours);
         let is_silent =
             self.file.as_ref().is_some_and(|f| matches!(f.verdict, Verdict::Unsure(Unsure::NotListening { .. })));
@@ -538,7 +547,16 @@ impl Server {
             (Stage::Announcing(_) | Stage::Ready | Stage::Unhealthy, Some(socket))
                 if !is_live && self.file.as_ref().is_none_or(|file| file.pid != socket.owner.pid) =>
             {
-                out.push(Effect::WriteFile { id: self.id.clone(), socket: socket.clone() });
+                // Written a moment ago and not true: its process has ended, and the sockets will tell. To write it
+                // again at once would go on until they do.
+                let again_ms = running.rewritten_ms.map_or(0, |at| at + REWRITE_PAUSE_MS);
+                if now.mono_ms < again_ms {
+                    running.recheck_ms = Some(again_ms);
+                    out.push(Effect::Look { id: self.id.clone() });
+                } else {
+                    running.rewritten_ms = Some(now.mono_ms);
+                    out.push(Effect::WriteFile { id: self.id.clone(), socket: socket.clone() });
+                }
             }
             _ => {}
         }
@@ -598,7 +616,11 @@ impl Server {
                     Stage::Lost { since_ms } => Some(since_ms + FORGIVEN_MS),
                     _ => None,
                 };
-                [running.probe_ms, running.slow_ms, forgiven].into_iter().flatten().min().unwrap_or(u64::MAX)
+                [running.probe_ms, running.slow_ms, running.recheck_ms, forgiven]
+                    .into_iter()
+                    .flatten()
+                    .min()
+                    .unwrap_or(u64::MAX)
             }
         }
     }
@@ -648,6 +670,10 @@ impl Server {
             running.stage = Stage::NotServing;
             self.reason = Some("alive, but its listener is gone".to_owned());
         }
+        if is_due(running.recheck_ms) {
+            running.recheck_ms = None;
+            out.push(Effect::CheckFile { id: self.id.clone() });
+        }
         if is_due(running.probe_ms) {
             running.probe_ms = None;
             self.probe(out);
@@ -676,6 +702,8 @@ impl Server {
             health_failures: 0,
             said_ready_ms: None,
             slow_ms,
+            rewritten_ms: None,
+            recheck_ms: None,
         });
         self.watch(Attention::Close, out);
     }
