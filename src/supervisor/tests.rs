@@ -619,6 +619,11 @@ fn the_file_of_a_server_that_lost_its_listener_between_two_daemons_is_withdrawn(
     assert!(bench.does(|e| matches!(e, Effect::CheckFile { .. })), "it was true a moment ago");
     let silent = || found(Verdict::Unsure(Unsure::NotListening { port: 20_000 }));
     assert!(bench.tell(silent()).does(|e| matches!(e, Effect::WithdrawFile { .. })));
+    let mut moved = Bench::new(&format!("{WEB}\nready = 'http'"));
+    moved.tell(Event::Adopted { id: web(), adoption: adoption(1) });
+    moved.tell(found(Verdict::Live)).seen("web", 1, vec![socket(20_001, 200)]);
+    assert!(moved.does(|e| matches!(e, Effect::CheckFile { .. })), "it listens elsewhere, and is not ready yet");
+    assert!(moved.tell(silent()).does(|e| matches!(e, Effect::WithdrawFile { .. })));
     // The answer to that would be the same where it cannot be removed.
     bench.writes = false;
     bench.tell(silent());

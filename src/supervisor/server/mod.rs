@@ -431,11 +431,11 @@ impl Server {
         if let Some(socket) = &running.serving {
             self.last_owner = Some(socket.owner.clone());
         }
+        if running.stage == Stage::Starting && self.file.as_ref().is_some_and(|file| file.is_ours) {
+            // It was taken over, and its file is of where it listened then.
+            out.push(Effect::CheckFile { id: self.id.clone() });
+        }
         match (running.stage, &running.serving) {
-            // It was taken over, and its file is of when it did listen.
-            (Stage::Starting, None) if self.file.as_ref().is_some_and(|file| file.is_ours) => {
-                out.push(Effect::CheckFile { id: self.id.clone() });
-            }
             (Stage::Starting | Stage::Lost { .. } | Stage::NotServing, None) => {}
             (Stage::Starting, Some(_)) => self.listens(now, out),
             (stage @ (Stage::Lost { .. } | Stage::NotServing), Some(socket)) => {
@@ -535,7 +535,7 @@ impl Server {
         let is_ours = self.file.as_ref().is_some_and(|file| file.is_ours);
         match (running.stage, &running.serving) {
             // Told once: what cannot be removed would be tried for ever.
-            (Stage::Starting, None) if is_ours && !is_live && is_news => {
+            (Stage::Starting, _) if is_ours && !is_live && is_news => {
                 out.push(Effect::WithdrawFile { id: self.id.clone() });
             }
             (Stage::Announcing(_), _) if is_live => running.stage = Stage::Ready,
