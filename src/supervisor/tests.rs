@@ -1,8 +1,6 @@
-//! Tables and random schedules for the fleet.
+//! Tables for the fleet: a row for each race that is known. Schedules that nobody thought of are in `tests/sim`.
 
 use std::collections::BTreeMap;
-
-use proptest::prelude::*;
 
 use super::*;
 use crate::model::{Exit, Instance, Moment, ServerId, Signal, State, Timestamp, Unsure, Verdict};
@@ -665,7 +663,7 @@ fn a_port_file_that_does_not_become_live_is_not_written_again_and_again() {
     assert!(writes(bench.tell(gone())), "its process lives, and somebody removes it again and again");
 }
 
-// ---- random schedules
+// ---- a world that does as it is told; `tests/sim` has one that goes wrong
 
 /// A tree of the world outside.
 #[derive(Debug, Clone, Copy)]
@@ -678,10 +676,7 @@ struct Tree {
 #[derive(Debug, Default)]
 struct World {
     trees: BTreeMap<ServerId, Tree>,
-    files: BTreeMap<ServerId, u32>,
     answers: Vec<Event>,
-    signalled_strangers: usize,
-    doubled: usize,
 }
 
 impl World {
@@ -691,12 +686,8 @@ impl World {
             match effect {
                 Effect::Spawn { id, generation, .. } => self.spawn(id, *generation),
                 Effect::Signal { id, shim, signal } => self.signal(id, shim, *signal),
-                Effect::WriteFile { id, socket } => {
-                    self.files.insert(id.clone(), socket.owner.pid);
-                    self.answers.push(written(id, socket));
-                }
+                Effect::WriteFile { id, socket } => self.answers.push(written(id, socket)),
                 Effect::WithdrawFile { id } | Effect::CheckFile { id } => {
-                    self.files.remove(id);
                     self.answers.push(Event::FileFound { id: id.clone(), found: None });
                 }
                 Effect::Watch { id, generation, .. } => self.look(id, *generation),
@@ -708,7 +699,6 @@ impl World {
     fn spawn(&mut self, id: &ServerId, generation: u64) {
         // The lock of a shim: one at a time.
         let outcome = if self.trees.contains_key(id) {
-            self.doubled += 1;
             Err(Refused::Passing("busy".to_owned()))
         } else {
             self.trees.insert(id.clone(), Tree { generation, listens: false });
@@ -719,9 +709,7 @@ impl World {
 
     fn signal(&mut self, id: &ServerId, shim: &Instance, signal: Signal) {
         let Some(tree) = self.trees.get(id).copied() else { return };
-        if shim_of(tree.generation) != *shim {
-            self.signalled_strangers += 1;
-        } else if matches!(signal, Signal::Term | Signal::Kill) {
+        if shim_of(tree.generation) == *shim && matches!(signal, Signal::Term | Signal::Kill) {
             self.end(id, 143);
         }
     }
@@ -774,105 +762,4 @@ impl World {
 
 fn shim_of(generation: u64) -> Instance {
     process(100 + u32::try_from(generation).unwrap_or(0))
-}
-
-#[derive(Debug, Clone)]
-enum Step {
-    Ask(usize, Wish),
-    Answer(usize),
-    Listen(usize),
-    Die(usize, i32),
-    Wait(u64),
-    FileGone(usize),
-}
-
-fn step() -> impl Strategy<Value = Step> {
-    let server = 0..2_usize;
-    prop_oneof![
-        3 => (server.clone(), prop_oneof![Just(Wish::Up), Just(Wish::Down), Just(Wish::Restart)])
-            .prop_map(|(server, wish)| Step::Ask(server, wish)),
-        5 => (0..8_usize).prop_map(Step::Answer),
-        3 => server.clone().prop_map(Step::Listen),
-        2 => (server.clone(), prop_oneof![Just(0), Just(1), Just(127)]).prop_map(|(server, code)| Step::Die(server, code)),
-        2 => (0..4_000_u64).prop_map(Step::Wait),
-        1 => server.prop_map(Step::FileGone),
-    ]
-}
-
-const PAIR: &str = "[servers.web]\ncommand = 'x'\ndepends_on = ['api']\n[servers.api]\ncommand = 'y'";
-
-/// A file may only stand for a server that serves with the process it names.
-fn check_files(world: &World, bench: &Bench) -> Result<(), TestCaseError> {
-    for (id, pid) in &world.files {
-        let status = bench.fleet.status(id).expect("it is known");
-        prop_assert!(
-            status.port.is_some() && status.pid == Some(*pid),
-            "{id} is {} with pid {:?}, and its file names {pid}",
-            status.state,
-            status.pid
-        );
-    }
-    Ok(())
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
-
-    #[test]
-    fn random_events_never_double_a_tree_and_end_as_was_last_asked(steps in proptest::collection::vec(step(), 0..60)) {
-        let mut bench = Bench::new(PAIR);
-        bench.writes = false;
-        let mut world = World::default();
-        let ids = [ServerId::new("r", "web"), ServerId::new("r", "api")];
-        let mut last_wish: Option<(usize, Wish)> = None;
-        for step in steps {
-            match step {
-                Step::Ask(server, wish) => {
-                    last_wish = Some((server, wish));
-                    bench.tell(Event::Asked { ids: vec![ids[server].clone()], wish });
-                    world.take(&bench.effects);
-                }
-                Step::Answer(at) if !world.answers.is_empty() => {
-                    let answer = world.answers.remove(at % world.answers.len());
-                    bench.tell(answer);
-                    world.take(&bench.effects);
-                }
-                Step::Listen(server) => {
-                    if let Some(tree) = world.trees.get_mut(&ids[server]) {
-                        tree.listens = true;
-                        let generation = tree.generation;
-                        world.look(&ids[server], generation);
-                    }
-                }
-                Step::Die(server, code) => world.end(&ids[server], code),
-                Step::Wait(ms) => {
-                    bench.after(ms);
-                    world.take(&bench.effects);
-                }
-                Step::FileGone(server) => {
-                    world.files.remove(&ids[server]);
-                    bench.tell(Event::FileFound { id: ids[server].clone(), found: None });
-                    world.take(&bench.effects);
-                }
-                Step::Answer(_) => {}
-            }
-            check_files(&world, &bench)?;
-            prop_assert_eq!(world.signalled_strangers, 0);
-            prop_assert_eq!(world.doubled, 0, "a tree was started beside a living one");
-        }
-        world.let_everything_happen(&mut bench);
-        check_files(&world, &bench)?;
-        if let Some((server, wish)) = last_wish {
-            let state = bench.state(&ids[server].server);
-            match wish {
-                Wish::Down => prop_assert_eq!(state, State::Stopped),
-                // It may have died by itself after that, for good.
-                Wish::Up | Wish::Restart => prop_assert!(
-                    matches!(state, State::Ready | State::Failed | State::Stopped),
-                    "{} after {:?}", state, wish
-                ),
-            }
-            prop_assert_eq!(world.trees.contains_key(&ids[server]), state == State::Ready);
-        }
-    }
 }
