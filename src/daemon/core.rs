@@ -92,6 +92,8 @@ impl Core {
         match message {
             Message::Event(event) => self.happen(event),
             Message::Events(events) => self.happen_all(events),
+            // What was seen in a repo that has been removed since is of no use.
+            Message::Looked { repo, .. } if !self.performer.is_registered(&repo) => {}
             Message::Looked { repo, events } => {
                 self.happen_all(events);
                 let ids = self.performer.autostart_of(&repo, &self.fleet);

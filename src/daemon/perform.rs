@@ -118,6 +118,10 @@ impl Performer {
         registry.value.repos
     }
 
+    pub(super) fn is_registered(&self, repo: &str) -> bool {
+        self.roots.contains_key(repo)
+    }
+
     /// The servers of a repo that are to run from the daemon's start on: told once, when it was looked at first.
     pub(super) fn autostart_of(&mut self, repo: &str, fleet: &Fleet) -> Vec<ServerId> {
         if !self.unseen.remove(repo) {

@@ -171,10 +171,8 @@ impl Fleet {
     ) {
         let is_broken = problem.is_some();
         self.missing.remove(repo);
-        if let Some(problem) = problem {
-            self.problems.insert(repo.to_owned(), problem);
-        } else {
-            self.problems.remove(repo);
+        self.set_problem(repo, problem.as_deref());
+        if !is_broken {
             let named: BTreeSet<String> = plans.iter().map(|plan| plan.settings.name.clone()).collect();
             self.leave(repo, |name| !named.contains(name), now, out);
         }
@@ -190,6 +188,18 @@ impl Fleet {
                 None => drop(self.servers.insert(id.clone(), Server::new(id.clone(), root.to_owned(), plan))),
             }
             self.with(&id, Server::came_back);
+        }
+    }
+
+    /// What is wrong with a repo's settings; told of each of its servers.
+    fn set_problem(&mut self, repo: &str, problem: Option<&str>) {
+        let before = match problem {
+            Some(problem) => self.problems.insert(repo.to_owned(), problem.to_owned()),
+            None => self.problems.remove(repo),
+        };
+        if before.as_deref() != problem {
+            let ids: Vec<ServerId> = self.of_repo(repo).map(|(id, _)| id.clone()).collect();
+            self.touched.extend(ids);
         }
     }
 
