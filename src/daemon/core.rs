@@ -95,8 +95,10 @@ impl Core {
             // What was seen in a repo that has been removed since is of no use.
             Message::Looked { repo, .. } if !self.performer.is_registered(&repo) => {}
             Message::Looked { repo, events } => {
+                // Settings that cannot be read tell of no server: it counts as looked at once they can.
+                let is_read = events.iter().any(|event| matches!(event, Event::Configured { problem: None, .. }));
                 self.happen_all(events);
-                let ids = self.performer.autostart_of(&repo, &self.fleet);
+                let ids = if is_read { self.performer.autostart_of(&repo, &self.fleet) } else { Vec::new() };
                 if !ids.is_empty() {
                     self.happen(Event::Asked { ids, wish: Wish::Up });
                 }

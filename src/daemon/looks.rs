@@ -202,13 +202,6 @@ impl Looker {
             events.push(Event::Configured { repo: repo.name.clone(), root: repo.root.clone(), plans, problem });
             servers
         };
-        if occasion == Occasion::First {
-            let ids = servers.iter().map(|(name, _)| ServerId::new(&repo.name, name));
-            events.extend(ids.flat_map(|id| {
-                gets_on();
-                self.recall(&id)
-            }));
-        }
         // Watched first, read after: a change in between is seen by one or the other. What may hang is asked before the
         // lock is taken.
         let new_marks = [folder_mark(&repo.root), folder_mark(&repo.root.join(FOLDER))];
@@ -218,7 +211,7 @@ impl Looker {
                 folders.attach(&repo.name, wanted);
             }
         }
-        for (name, is_default) in servers {
+        for (name, is_default) in servers.clone() {
             gets_on();
             let spot = Spot::of_server(&repo.root, &name, is_default);
             let stamp = stamp_of(&spot.path());
@@ -232,6 +225,14 @@ impl Looker {
                 at_rest.remove(&name);
             }
             events.extend(seen);
+        }
+        // After the files: nothing is started again beside a server of somebody else's.
+        if occasion == Occasion::First {
+            let ids = servers.iter().map(|(name, _)| ServerId::new(&repo.name, name));
+            events.extend(ids.flat_map(|id| {
+                gets_on();
+                self.recall(&id)
+            }));
         }
         if let Some(known) = known.lock().ok().as_mut().and_then(|known| known.get_mut(&repo.name)) {
             known.at_rest = at_rest;

@@ -84,7 +84,9 @@ impl Fleet {
     /// Applies one event; gives what it says in words, where the change of state alone would not tell.
     fn apply(&mut self, event: Event, now: Moment, out: &mut Vec<Effect>) -> Option<(ServerId, String)> {
         match event {
-            Event::Configured { repo, root, plans, problem } => self.configure(&repo, &root, plans, problem, now, out),
+            Event::Configured { repo, root, plans, problem } => {
+                self.configure(&repo, &root, plans, problem.as_deref(), now, out);
+            }
             Event::Missing { repo, root, remembered } => self.miss(&repo, &root, remembered, now, out),
             Event::Removed { repo } => {
                 self.problems.remove(&repo);
@@ -165,13 +167,13 @@ impl Fleet {
         repo: &str,
         root: &std::path::Path,
         plans: Vec<Plan>,
-        problem: Option<String>,
+        problem: Option<&str>,
         now: Moment,
         out: &mut Vec<Effect>,
     ) {
         let is_broken = problem.is_some();
         self.missing.remove(repo);
-        self.set_problem(repo, problem.as_deref());
+        self.set_problem(repo, problem);
         if !is_broken {
             let named: BTreeSet<String> = plans.iter().map(|plan| plan.settings.name.clone()).collect();
             self.leave(repo, |name| !named.contains(name), now, out);
