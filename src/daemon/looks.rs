@@ -306,19 +306,20 @@ impl Looker {
 
     /// How a life ended and why, as far as it can be told; what a killed shim left behind is ended first.
     fn end_of(&self, id: &ServerId, place: &ServerPlace, ended: EndedRun) -> End {
-        let EndedRun { exit, down, lost_shim, .. } = ended;
+        let EndedRun { exit, down, given_up, lost_shim, .. } = ended;
         if let Some(remains) = &lost_shim {
             sweep(id, remains);
         }
-        if down || exit.is_success() {
-            return End { exit, lost_shim: lost_shim.is_some(), ..End::default() };
+        if (down && given_up.is_none()) || exit.is_success() {
+            return End { exit, lost_shim: lost_shim.is_some(), given_up, ..End::default() };
         }
         let last_lines = last_lines(place, LAST_LINES);
         let cause = match exit.code {
+            _ if given_up.is_some() => None,
             Some(127) => missing_command(&last_lines),
             _ => self.port_conflict(place),
         };
-        End { exit, cause, lost_shim: lost_shim.is_some(), last_lines }
+        End { exit, cause, lost_shim: lost_shim.is_some(), last_lines, given_up }
     }
 
     /// Whether the last words of this life say that a port was taken, and who has it now. The port that was handed down is

@@ -15,7 +15,7 @@ use super::probe;
 use super::rounds::{self, Busy, Errand};
 use super::threads::Threads;
 use super::watch::{SocketWatch, Watched};
-use crate::model::{Instance, ServerId, Signal, Timestamp};
+use crate::model::{Instance, ServerId, Signal, State, Timestamp};
 use crate::os::exit::ended;
 use crate::os::files::{Folder, Stamp, stamp_of};
 use crate::os::{sockets, tree};
@@ -287,9 +287,12 @@ impl Performer {
             }
             Effect::LookAtRepo { repo } => self.refresh(&repo),
             Effect::MarkDown { id } => {
+                // One that was given up is to be told so by the next daemon.
+                let status = fleet.status(&id).filter(|status| status.state == State::Failed);
+                let why = status.and_then(|status| status.reason.clone()).unwrap_or_default();
                 let place = self.store.places().server(&id);
                 self.in_turn(&id.clone(), move || {
-                    let marked = Folder::make(&place.0).and_then(|folder| folder.renew("down", b""));
+                    let marked = Folder::make(&place.0).and_then(|folder| folder.renew("down", why.as_bytes()));
                     if let Err(error) = marked {
                         tracing::warn!("{id}: the next daemon will not know that it is down: {error}");
                     }

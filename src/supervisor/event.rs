@@ -163,6 +163,8 @@ pub struct End {
     pub lost_shim: bool,
     /// The last lines of its output, oldest first, without escape sequences.
     pub last_lines: Vec<String>,
+    /// Why an earlier daemon gave it up, when it did.
+    pub given_up: Option<String>,
 }
 
 impl From<Exit> for End {

@@ -510,6 +510,16 @@ fn the_kernel_tells_how_a_server_ended_whose_shim_was_killed() {
 }
 
 #[test]
+fn what_an_earlier_daemon_gave_up_stays_failed_and_says_why() {
+    let mut bench = Bench::new(WEB);
+    let end = End { given_up: Some("it ended 5 times".to_owned()), ..Exit::with_code(1, Timestamp(0)).into() };
+    bench.tell(Event::EndedUnseen { id: web(), generation: 4, end, meant: Meant::Down, restarts: 3 });
+    assert_eq!((bench.state("web"), bench.reason("web").as_str()), (State::Failed, "it ended 5 times"));
+    bench.ask("web", Wish::Up);
+    assert_eq!(bench.spawn_of("web"), Some(5));
+}
+
+#[test]
 fn what_is_told_late_of_a_life_that_has_ended_does_not_bring_it_back() {
     let mut bench = Bench::new(WEB);
     let generation = bench.ready("web");

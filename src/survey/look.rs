@@ -81,10 +81,25 @@ fn events_of(id: &ServerId, root: &Path, is_default: bool, place: &ServerPlace, 
             events.push(Event::Seen { id: id.clone(), generation, sight });
             events.extend(lost_output(place).map(|what| Event::OutputLost { id: id.clone(), generation, what }));
         }
-        Some(LastRun::Ended(EndedRun { generation, exit, restarts, down, earlier_boot: false, lost_shim })) => {
+        Some(LastRun::Ended(EndedRun {
+            generation,
+            exit,
+            restarts,
+            down,
+            given_up,
+            earlier_boot: false,
+            lost_shim,
+        })) => {
             let meant = if down { Meant::Down } else { Meant::UpUnattended };
-            let lines = if down || exit.is_success() { 0 } else { LAST_LINES };
-            let end = End { exit, cause: None, lost_shim: lost_shim.is_some(), last_lines: last_lines(place, lines) };
+            let is_quiet = (down && given_up.is_none()) || exit.is_success();
+            let lines = if is_quiet { 0 } else { LAST_LINES };
+            let end = End {
+                exit,
+                cause: None,
+                lost_shim: lost_shim.is_some(),
+                last_lines: last_lines(place, lines),
+                given_up,
+            };
             events.push(Event::EndedUnseen { id: id.clone(), generation, end, meant, restarts });
         }
         _ => {}

@@ -30,6 +30,8 @@ pub struct EndedRun {
     pub exit: Exit,
     /// True when it was meant to.
     pub down: bool,
+    /// Why it was given up, when it was.
+    pub given_up: Option<String>,
     /// Restarts up to then.
     pub restarts: u32,
     /// True when the record is of an earlier boot, whose end nobody saw.
@@ -45,7 +47,9 @@ pub fn run_record(place: &ServerPlace) -> Option<LastRun> {
     let record = read_record(place)?;
     let is_of_run = |ended: &Ended| ended.generation == record.generation;
     let ended: Option<Ended> = read_either(&place.exit(), &place.exit_backup()).filter(is_of_run);
-    let down = place.down_mark().exists();
+    let mark = files::read_small(&place.down_mark(), MAX_BYTES);
+    let down = mark.is_ok() || place.down_mark().exists();
+    let given_up = mark.ok().and_then(|(bytes, _)| String::from_utf8(bytes).ok()).filter(|why| !why.is_empty());
     let remains = Remains::of(&record, place);
     let Record { generation, restarts, shim, asked_port, started_at, .. } = record;
     // A shim inside a container: its number means somebody else here, and its lock keeps a second one from starting.
@@ -71,7 +75,7 @@ pub fn run_record(place: &ServerPlace) -> Option<LastRun> {
     let earlier_boot = shim.boot_id != process::boot_id();
     let lost_shim = (!gone && !earlier_boot).then_some(remains);
     let exit = leader_exit.unwrap_or_default();
-    Some(LastRun::Ended(EndedRun { generation, exit, down, restarts, earlier_boot, lost_shim }))
+    Some(LastRun::Ended(EndedRun { generation, exit, down, given_up, restarts, earlier_boot, lost_shim }))
 }
 
 /// What the last shim of a server wrote when it began.

@@ -365,8 +365,12 @@ impl Server {
         };
         self.is_wanted = meant == Meant::Up;
         // Whether it had been ready is not known; that it was meant to run is.
+        let given_up = end.given_up.clone().filter(|_| !self.is_asked);
         self.died(end, true, now, out);
-        if meant == Meant::Down {
+        if given_up.is_some() {
+            self.phase = Phase::Failed;
+            self.reason = given_up;
+        } else if meant == Meant::Down {
             self.reason = None;
             self.last_lines.clear();
         }

@@ -1423,3 +1423,19 @@ fn a_thousand_repos_with_two_hundred_servers_are_told_in_full_and_taken_over() {
     sandbox.run(["down", "--all"]).ok();
     assert_eq!(sandbox.fixtures(), Vec::<u32>::new());
 }
+
+#[test]
+fn a_server_that_was_given_up_stays_failed_under_the_next_daemon_and_without_one() {
+    let _row = row!(34);
+    let sandbox = Sandbox::new();
+    sandbox.repo("shop").server_with("web", "\"echo no-such-table; no-such-command\"").add();
+    sandbox.run(["up", "shop"]).code_is(1);
+    let before = sandbox.status("shop");
+    assert_eq!(before["state"], "failed");
+    assert!(before["reason"].as_str().unwrap().contains("`no-such-command` was not found"), "{before}");
+    let essence = |status: &Value| ["state", "reason", "exit", "last_lines"].map(|field| status[field].clone());
+    sandbox.kill_daemon();
+    assert_eq!(essence(&sandbox.status("shop")), essence(&before), "without a daemon");
+    sandbox.daemon();
+    assert_eq!(essence(&sandbox.status("shop")), essence(&before), "under the next daemon");
+}
