@@ -1,6 +1,8 @@
 # Thin on purpose: each target is one script or a few cargo calls.
 .PHONY: test torture lint cross demo bench setup
 
+# More tests at once than there are processors: most of them wait for something.
+test: export RUST_TEST_THREADS ?= 6
 test: setup lint
 	if cargo nextest --version >/dev/null 2>&1; then cargo test --doc && cargo nextest run --no-fail-fast; \
 	else cargo test --no-fail-fast; fi
@@ -8,7 +10,7 @@ test: setup lint
 # The same with long laps: more seeds of the simulation, more rounds of each fault, and faults put into the supervisor.
 torture: setup
 	cargo build --examples
-	PIERHEAD_SIM_SEEDS=1000000 cargo test --release --test sim -- --nocapture
+	PIERHEAD_SIM_SEEDS=80000 cargo test --release --test sim -- --nocapture
 	tests/sim/mutations/run
 	PIERHEAD_TORTURE=1 cargo test --test it -- faults:: --nocapture
 

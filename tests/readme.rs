@@ -188,7 +188,7 @@ fn the_settings_that_are_shown_are_read_as_shown() {
     let manifest = Manifest::parse(&block("settings")).unwrap();
     let web = manifest.default_server().unwrap();
     assert_eq!((web.name.as_str(), &web.restart), ("web", &Restart::OnFailure));
-    assert_eq!(web.ready, Ready::Http("/healthz".to_owned()));
+    assert_eq!(web.ready, Ready::Path("/healthz".to_owned()));
     assert_eq!(web.depends_on, ["api"]);
     // Whatever has a default is shown with it, so that the block can be read as the list of defaults.
     let bare = Manifest::parse("[servers.web]\ncommand = 'x'").unwrap();

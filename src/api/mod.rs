@@ -5,7 +5,7 @@ mod spawn;
 mod wire;
 
 pub use failure::{Failure, Kind};
-pub use spawn::{BUSY, Ended, Order, Record, STARTED};
+pub use spawn::{BUSY, Ended, Lost, Order, Policy, Record, STARTED, note_of_bytes, note_to_bytes};
 pub use wire::{Asked, DaemonStatus, Line, Request, Servers, Verb};
 
 /// The API's version: the first segment of every path. Raised only by a change that old clients cannot bear.

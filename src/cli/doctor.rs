@@ -8,9 +8,11 @@ use super::args::Json;
 use super::output;
 use crate::api::{Failure, Kind, PROGRAM_VERSION};
 use crate::client::{Client, block_on};
-use crate::model::{State, Status, Verdict};
+use crate::model::{ServerId, State, Status, Verdict};
 use crate::settings::Repo;
-use crate::survey::{Files, Spot, Store, ask_each, check_trust, look_at, manifest_of, places, runtime_warning};
+use crate::survey::{
+    Files, Spot, Store, ask_each, check_trust, look_at, lost_output, manifest_of, places, runtime_warning,
+};
 
 /// One thing that was looked at.
 #[derive(Debug, Serialize)]
@@ -147,6 +149,11 @@ fn about_repo(store: &Store, repo: &Repo) -> Vec<Finding> {
         let spot = Spot::of_server(&repo.root, &server.name, server.default);
         let status = statuses.iter().find(|status| status.server == server.name);
         findings.push(about_server(&about, &spot, status));
+        let place = store.places().server(&ServerId::new(&repo.name, &server.name));
+        let is_running = status.is_some_and(Status::is_running);
+        if let Some(lost) = lost_output(&place).filter(|_| is_running) {
+            findings.push(Finding::bad(&about, lost, format!("make room where `{}` is", place.0.display())));
+        }
     }
     findings
 }

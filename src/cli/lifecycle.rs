@@ -57,7 +57,8 @@ pub(super) fn down(down: &Down) -> Result<(), Failure> {
     }
     if down.no_wait || !asked.timed_out {
         for status in &asked.servers {
-            output::say(&format!("{}: {}", status.id(), status.state));
+            let why = if down.no_wait { reason(status) } else { String::new() };
+            output::say(&format!("{}: {}{why}", status.id(), status.state));
         }
         if asked.servers.is_empty() {
             output::say("nothing runs");
@@ -166,7 +167,11 @@ fn any_alive(store: &Store) -> bool {
     let repos = std::fs::read_dir(store.places().servers()).into_iter().flatten().flatten();
     let servers = repos.flat_map(|repo| std::fs::read_dir(repo.path()).into_iter().flatten().flatten());
     let mut places = servers.map(|server| ServerPlace(server.path()));
-    places.any(|place| matches!(run_record(&place), Some(LastRun::Alive(_))))
+    places.any(|place| match run_record(&place) {
+        Some(LastRun::Alive(_)) => true,
+        Some(LastRun::Ended(ended)) => ended.lost_shim.is_some_and(|remains| !remains.alive().is_empty()),
+        None => false,
+    })
 }
 
 fn check_names(store: &Store, request: &Request) -> Result<(), Failure> {

@@ -19,6 +19,10 @@ fn servers(store: &Store) -> Result<Vec<Status>, Failure> {
     match block_on(client.servers()) {
         Ok(servers) => Ok(servers.servers),
         Err(failure) if failure.kind == Kind::DaemonUnreachable && !client.socket().exists() => Ok(seen(store)),
+        Err(failure) if failure.kind == Kind::TimedOut => {
+            output::say(&format!("warning: {failure}"));
+            Ok(seen(store))
+        }
         Err(failure) => {
             // A socket that nobody listens on is a dead daemon's; one that answers strangely is worth a word.
             if block_on(async { Ok(client.is_running().await) })? {

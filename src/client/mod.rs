@@ -25,6 +25,8 @@ pub struct Client {
 
 /// How long a daemon may take from its start to its first answer.
 const START_LIMIT: Duration = Duration::from_secs(20);
+/// A daemon that takes longer for a question of its own is not well.
+const SILENCE: Duration = Duration::from_secs(3);
 /// Between two looks whether it answers.
 const START_LOOK: Duration = Duration::from_millis(2);
 
@@ -48,17 +50,37 @@ impl Client {
 
     /// The daemon itself.
     pub async fn daemon(&self) -> Result<DaemonStatus, Failure> {
-        self.call(Method::GET, "/v1/daemon", &()).await
+        self.soon(self.call(Method::GET, "/v1/daemon", &())).await
     }
 
     /// Every server.
     pub async fn servers(&self) -> Result<Servers, Failure> {
-        self.call(Method::GET, "/v1/servers", &()).await
+        self.soon(self.call(Method::GET, "/v1/servers", &())).await
     }
 
-    /// Asks something of servers.
+    /// Asks something of servers; the answer may take as long as they do. A daemon that does not answer anything else
+    /// meanwhile is no longer waited for.
     pub async fn ask(&self, verb: Verb, request: &crate::api::Request) -> Result<Asked, Failure> {
-        self.call(Method::POST, &format!("/v1/{}", verb.word()), request).await
+        let path = format!("/v1/{}", verb.word());
+        let mut answer = std::pin::pin!(self.call(Method::POST, &path, request));
+        loop {
+            if let Ok(answer) = tokio::time::timeout(SILENCE, &mut answer).await {
+                return answer;
+            }
+            match self.daemon().await {
+                Err(failure) if failure.kind == Kind::TimedOut => return Err(failure),
+                _ => {}
+            }
+        }
+    }
+
+    /// What takes a daemon that is well a millisecond.
+    async fn soon<T>(&self, answer: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+        tokio::time::timeout(SILENCE, answer).await.unwrap_or_else(|_| {
+            let what = format!("the daemon at `{}` does not answer within {} s", self.socket.display(), SILENCE.as_secs());
+            Err(Failure::new(Kind::TimedOut, what)
+                .hint("it hangs or was stopped; servers live on when its process is killed, and the next command starts another"))
+        })
     }
 
     /// Makes the daemon read registry and approvals again.

@@ -59,7 +59,12 @@ impl Core {
                 () = tokio::time::sleep_until(rescan) => {
                     let repos = u32::try_from(self.performer.repos()).unwrap_or(u32::MAX);
                     rescan = tokio::time::Instant::now() + RESCAN_EVERY.max(RESCAN_EACH.saturating_mul(repos));
-                    self.performer.look_at_all(Occasion::Rescan, None);
+                    if self.performer.is_outdated() {
+                        let events = self.performer.reload(&self.fleet, None);
+                        self.happen_all(events);
+                    } else {
+                        self.performer.look_at_all(Occasion::Rescan, None);
+                    }
                 }
             }
             self.waiters.settle(&self.fleet, self.now());
@@ -87,9 +92,13 @@ impl Core {
         match message {
             Message::Event(event) => self.happen(event),
             Message::Events(events) => self.happen_all(events),
+            // What was seen in a repo that has been removed since is of no use.
+            Message::Looked { repo, .. } if !self.performer.is_registered(&repo) => {}
             Message::Looked { repo, events } => {
+                // Settings that cannot be read tell of no server: it counts as looked at once they can.
+                let is_read = events.iter().any(|event| matches!(event, Event::Configured { problem: None, .. }));
                 self.happen_all(events);
-                let ids = self.performer.autostart_of(&repo, &self.fleet);
+                let ids = if is_read { self.performer.autostart_of(&repo, &self.fleet) } else { Vec::new() };
                 if !ids.is_empty() {
                     self.happen(Event::Asked { ids, wish: Wish::Up });
                 }

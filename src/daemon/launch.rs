@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use super::looks::taken_by;
 use super::ports::PortBook;
-use crate::api::{BUSY, Order, STARTED};
+use crate::api::{BUSY, Order, Policy, STARTED};
 use crate::model::ServerId;
 use crate::os::files::Folder;
 use crate::os::process::{self, Life};
@@ -16,7 +16,7 @@ use crate::os::{limits, ports, session, sockets};
 use crate::paths::{ServerPlace, port_file_of, server_folder};
 use crate::settings::{CommandLine, Placeholders, ServerSettings, UserSettings, fill};
 use crate::supervisor::{Refused, Spawn};
-use crate::survey::{Files, Store, check_trust, manifest_of, read_record};
+use crate::survey::{Files, Store, check_trust, manifest_of, read_record, run_mark};
 
 /// What a launch needs beside the server's name.
 #[derive(Debug, Clone)]
@@ -75,6 +75,11 @@ impl Launch {
             env: self.environment(server, &files, &placeholders)?,
             place: place.0,
             asked_port: port,
+            policy: Policy {
+                stop_signal: server.stop_signal,
+                stop_timeout_ms: u64::try_from(server.stop_timeout.as_millis()).unwrap_or(u64::MAX),
+                restart: server.restart,
+            },
             log_bytes: settings.log_bytes,
             hints: self.store.places().hint_socket(),
             open_files: self.open_files,
@@ -139,12 +144,6 @@ impl Launch {
         }
         Ok(env.into_iter().collect())
     }
-}
-
-/// The value of `PIERHEAD_RUN` in a server's environment: what a killed shim left behind is found by it. No two users,
-/// nor two state folders of one user, have a server of the same mark.
-pub(super) fn run_mark(place: &ServerPlace, generation: u64) -> String {
-    format!("{}#{generation}", place.0.display())
 }
 
 /// The port a server had last. A number without the end of its line may have lost digits: the record tells then.

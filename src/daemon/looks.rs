@@ -9,22 +9,22 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::launch::{last_port, run_mark};
+use super::launch::last_port;
 use super::message::Message;
 use super::ports::PortBook;
 use super::watcher::{FolderWatch, Mark, folders_of};
 use crate::model::{Instance, ServerId, Signal, Timestamp, Verdict};
 use crate::os::files::{Stamp, folder_mark, stamp_of};
 use crate::os::process::{self, Process};
+use crate::os::sockets;
 use crate::os::sockets::Listening;
-use crate::os::{sockets, tree};
 use crate::paths::ServerPlace;
 use crate::portfile::FOLDER;
 use crate::settings::{MANIFEST_NAME, Repo};
 use crate::supervisor::{End, Event, Found, Meant};
 use crate::survey::{
-    EndedRun, LAST_LINES, LastRun, Remembered, Spot, Store, last_lines, mend_records, output_of_run, plans_of,
-    read_record, remembered_plans_of, run_record,
+    EndedRun, LAST_LINES, LastRun, Remains, Remembered, Spot, Store, last_lines, lost_output, mend_records,
+    output_of_run, plans_of, read_record, remembered_plans_of, run_record,
 };
 
 /// Between two looks at a file that is being written.
@@ -122,10 +122,10 @@ impl Looker {
         }
     }
 
-    /// Looks at a repo's settings and port files. Hangs when its file system does.
-    pub(super) fn look_at_repo(&self, repo: &Repo, occasion: Occasion) -> Vec<Event> {
+    /// Looks at a repo's settings and port files. Hangs when its file system does; calls `gets_on` as long as it does not.
+    pub(super) fn look_at_repo(&self, repo: &Repo, occasion: Occasion, gets_on: &dyn Fn()) -> Vec<Event> {
         match std::fs::metadata(&repo.root) {
-            Ok(_) => self.look_inside(repo, occasion),
+            Ok(_) => self.look_inside(repo, occasion, gets_on),
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
                 self.forget(repo);
                 let remembered = remembered_plans_of(repo, self.store.places(), Remembered::All);
@@ -154,7 +154,7 @@ impl Looker {
         }
     }
 
-    fn look_inside(&self, repo: &Repo, occasion: Occasion) -> Vec<Event> {
+    fn look_inside(&self, repo: &Repo, occasion: Occasion, gets_on: &dyn Fn()) -> Vec<Event> {
         let Self { store, known, folders, .. } = self;
         let mut events = Vec::new();
         let files = [repo.root.join(MANIFEST_NAME), repo.root.join("package.json"), store.places().trust()];
@@ -202,10 +202,6 @@ impl Looker {
             events.push(Event::Configured { repo: repo.name.clone(), root: repo.root.clone(), plans, problem });
             servers
         };
-        if occasion == Occasion::First {
-            let ids = servers.iter().map(|(name, _)| ServerId::new(&repo.name, name));
-            events.extend(ids.flat_map(|id| self.recall(&id)));
-        }
         // Watched first, read after: a change in between is seen by one or the other. What may hang is asked before the
         // lock is taken.
         let new_marks = [folder_mark(&repo.root), folder_mark(&repo.root.join(FOLDER))];
@@ -215,7 +211,8 @@ impl Looker {
                 folders.attach(&repo.name, wanted);
             }
         }
-        for (name, is_default) in servers {
+        for (name, is_default) in servers.clone() {
+            gets_on();
             let spot = Spot::of_server(&repo.root, &name, is_default);
             let stamp = stamp_of(&spot.path());
             if occasion == Occasion::Rescan && at_rest.get(&name) == Some(&stamp) {
@@ -228,6 +225,14 @@ impl Looker {
                 at_rest.remove(&name);
             }
             events.extend(seen);
+        }
+        // After the files: nothing is started again beside a server of somebody else's.
+        if occasion == Occasion::First {
+            let ids = servers.iter().map(|(name, _)| ServerId::new(&repo.name, name));
+            events.extend(ids.flat_map(|id| {
+                gets_on();
+                self.recall(&id)
+            }));
         }
         if let Some(known) = known.lock().ok().as_mut().and_then(|known| known.get_mut(&repo.name)) {
             known.at_rest = at_rest;
@@ -262,7 +267,10 @@ impl Looker {
             tracing::warn!("{id}: {mended}");
         }
         match run_record(&place) {
-            Some(LastRun::Alive(adoption)) => vec![Event::Adopted { id: id.clone(), adoption }],
+            Some(LastRun::Alive(adoption)) => {
+                let lost = lost_event(id, adoption.generation, &place);
+                std::iter::once(Event::Adopted { id: id.clone(), adoption }).chain(lost).collect()
+            }
             Some(LastRun::Ended(ended)) if !ended.earlier_boot => {
                 let (generation, restarts) = (ended.generation, ended.restarts);
                 let meant = if ended.down { Meant::Down } else { Meant::Up };
@@ -283,6 +291,7 @@ impl Looker {
                 let generation = adoption.generation;
                 let leader_exit = adoption.leader_exit.clone();
                 let mut events = vec![Event::Adopted { id: id.clone(), adoption }];
+                events.extend(lost_event(&id, generation, &place));
                 events.extend(leader_exit.map(|exit| Event::LeaderEnded { id, generation, exit }));
                 events
             }
@@ -297,19 +306,20 @@ impl Looker {
 
     /// How a life ended and why, as far as it can be told; what a killed shim left behind is ended first.
     fn end_of(&self, id: &ServerId, place: &ServerPlace, ended: EndedRun) -> End {
-        let EndedRun { generation, exit, down, lost_shim, .. } = ended;
-        if let Some(shim) = &lost_shim {
-            sweep(id, place, generation, shim);
+        let EndedRun { exit, down, given_up, lost_shim, .. } = ended;
+        if let Some(remains) = &lost_shim {
+            sweep(id, remains);
         }
-        if down || exit.is_success() {
-            return End { exit, lost_shim: lost_shim.is_some(), ..End::default() };
+        if (down && given_up.is_none()) || exit.is_success() {
+            return End { exit, lost_shim: lost_shim.is_some(), given_up, ..End::default() };
         }
         let last_lines = last_lines(place, LAST_LINES);
         let cause = match exit.code {
+            _ if given_up.is_some() => None,
             Some(127) => missing_command(&last_lines),
             _ => self.port_conflict(place),
         };
-        End { exit, cause, lost_shim: lost_shim.is_some(), last_lines }
+        End { exit, cause, lost_shim: lost_shim.is_some(), last_lines, given_up }
     }
 
     /// Whether the last words of this life say that a port was taken, and who has it now. The port that was handed down is
@@ -329,6 +339,10 @@ impl Looker {
         let socket = ports.into_iter().find_map(|port| listening.iter().find(|socket| socket.port == port))?;
         Some(taken_by(socket, &self.store))
     }
+}
+
+fn lost_event(id: &ServerId, generation: u64, place: &ServerPlace) -> Option<Event> {
+    lost_output(place).map(|what| Event::OutputLost { id: id.clone(), generation, what })
 }
 
 /// The command that a shell did not find, by its own words: `sh: 1: nope: not found`.
@@ -371,25 +385,32 @@ fn collect(place: &ServerPlace, children: &Mutex<HashMap<u32, Child>>) {
     }
 }
 
-/// A shim was killed: ends what its tree left behind, found by the session it led and the mark in their environment.
-fn sweep(id: &ServerId, place: &ServerPlace, generation: u64, shim: &Instance) {
-    let mark = format!("PIERHEAD_RUN={}", run_mark(place, generation));
-    for _ in 0..20 {
-        let left: Vec<Process> = tree::of_run(&mark, shim.pid)
-            .into_iter()
-            .filter_map(|pid| Process::hold(pid).ok().flatten())
-            // In another PID namespace the same path may be another server's.
-            .filter(|process| process.instance().start >= shim.start && process.instance().pid_ns == shim.pid_ns)
-            .collect();
-        if left.is_empty() {
+/// So many times it is looked for what a killed shim left behind.
+const SWEEP_ROUNDS: usize = 100;
+
+/// A shim was killed: ends what its tree left behind. All of it is made to stand still first, so that nothing is started
+/// while it ends.
+pub(super) fn sweep(id: &ServerId, remains: &Remains) {
+    let mut still: Vec<Instance> = Vec::new();
+    for _ in 0..SWEEP_ROUNDS {
+        let alive = remains.alive();
+        let fresh: Vec<&Process> = alive.iter().filter(|process| !still.contains(process.instance())).collect();
+        if alive.is_empty() {
             return;
         }
-        for process in &left {
+        for process in &fresh {
             tracing::warn!("{id}: its shim was killed; ending process {}", process.instance().pid);
-            let _ = process.send(Signal::Kill);
+            let _ = process.send(Signal::Stop);
         }
-        for process in &left {
-            process.wait_end(Duration::from_millis(200));
+        if fresh.is_empty() {
+            for process in &alive {
+                let _ = process.send(Signal::Kill);
+            }
+            for process in &alive {
+                process.wait_end(Duration::from_millis(200));
+            }
         }
+        still.extend(fresh.into_iter().map(|process| process.instance().clone()));
     }
+    tracing::error!("{id}: something of it outlives every KILL");
 }

@@ -44,7 +44,8 @@ pub fn run(store: Store, ready: impl FnOnce()) -> Result<(), Failure> {
         Folder::make(folder)
             .map_err(|error| Failure::new(Kind::Failed, format!("cannot use `{}`: {error}", folder.display())))?;
     }
-    let is_private = |folder: &std::path::Path| files::is_private_folder(folder);
+    // Pipes have rights of their own, wherever the lock is.
+    let is_private = |folder: &std::path::Path| cfg!(windows) || files::is_private_folder(folder);
     if !is_private(&places.runtime) && !places.runtime.parent().is_some_and(is_private) {
         let what = format!("`{}` is not a private folder of yours", places.runtime.display());
         return Err(Failure::new(Kind::Failed, what).hint("make it yours with mode 0700, or remove it"));

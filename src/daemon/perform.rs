@@ -15,9 +15,9 @@ use super::probe;
 use super::rounds::{self, Busy, Errand};
 use super::threads::Threads;
 use super::watch::{SocketWatch, Watched};
-use crate::model::{Instance, ServerId, Signal, Timestamp};
+use crate::model::{Instance, ServerId, Signal, State, Timestamp};
 use crate::os::exit::ended;
-use crate::os::files::Folder;
+use crate::os::files::{Folder, Stamp, stamp_of};
 use crate::os::{sockets, tree};
 use crate::portfile::{PortFile, WRITER};
 use crate::settings::Repo;
@@ -40,6 +40,8 @@ pub(super) struct Performer {
     /// Repos that are being looked at: one that hangs must not pile up looks.
     busy: Busy,
     roots: ByRepo<PathBuf>,
+    /// Which registry that was.
+    registry: Option<Stamp>,
     /// Repos that were not looked at since the daemon began.
     unseen: HashSet<String>,
     warnings: Vec<String>,
@@ -59,6 +61,7 @@ impl Performer {
             owners: HashMap::new(),
             busy: Busy::default(),
             roots: ByRepo::new(),
+            registry: None,
             unseen: HashSet::new(),
             warnings: Vec::new(),
         }
@@ -110,8 +113,13 @@ impl Performer {
     fn read_registry(&mut self) -> Vec<Repo> {
         let (registry, trust, settings) = (self.store.registry(), self.store.trust(), self.store.settings());
         self.warnings = [registry.warning, trust.warning, settings.warning].into_iter().flatten().collect();
+        self.registry = stamp_of(&self.store.places().registry());
         self.roots = registry.value.repos.iter().map(|repo| (repo.name.clone(), repo.root.clone())).collect();
         registry.value.repos
+    }
+
+    pub(super) fn is_registered(&self, repo: &str) -> bool {
+        self.roots.contains_key(repo)
     }
 
     /// The servers of a repo that are to run from the daemon's start on: told once, when it was looked at first.
@@ -122,6 +130,11 @@ impl Performer {
         let wanted = |id: &ServerId| fleet.plan(id).is_some_and(|(_, plan)| plan.settings.autostart && plan.trusted);
         let of_repo = fleet.statuses().filter(|status| status.repo == repo && !status.missing);
         of_repo.map(crate::model::Status::id).filter(wanted).collect()
+    }
+
+    /// True when the registry is another one than was read: mended by hand, or written while the daemon was not told.
+    pub(super) fn is_outdated(&self) -> bool {
+        self.registry != stamp_of(&self.store.places().registry())
     }
 
     /// Takes in the registry and the approvals as they are now; answers when every repo was looked at.
@@ -164,8 +177,8 @@ impl Performer {
         tokio::spawn(async move {
             let hanging = {
                 let (looker, post) = (looker.clone(), post.clone());
-                rounds::round(errands, &busy, move |(repo, occasion)| {
-                    let events = looker.look_at_repo(repo, *occasion);
+                rounds::round(errands, &busy, move |(repo, occasion), gets_on| {
+                    let events = looker.look_at_repo(repo, *occasion, gets_on);
                     if *occasion == Occasion::First || !events.is_empty() {
                         let _ = post.send(Message::Looked { repo: repo.name.clone(), events });
                     }
@@ -212,11 +225,11 @@ impl Performer {
         }
         let (id, owner, post, sockets) = (id.clone(), owner.clone(), self.post.clone(), self.sockets.clone());
         tokio::spawn(async move {
-            if ended(&owner).await.is_ok() {
+            if let Ok(end) = ended(&owner).await {
                 sockets.look_now(id.clone());
-                let repo = id.repo.clone();
-                let _ = post.send(Message::Event(Event::OwnerEnded { id, owner }));
-                let _ = post.send(Message::Dirty(repo));
+                let _ = post.send(Message::Dirty(id.repo.clone()));
+                let exit = end.how().await;
+                let _ = post.send(Message::Event(Event::OwnerEnded { id, owner, exit }));
             }
         });
     }
@@ -274,9 +287,12 @@ impl Performer {
             }
             Effect::LookAtRepo { repo } => self.refresh(&repo),
             Effect::MarkDown { id } => {
+                // One that was given up is to be told so by the next daemon.
+                let status = fleet.status(&id).filter(|status| status.state == State::Failed);
+                let why = status.and_then(|status| status.reason.clone()).unwrap_or_default();
                 let place = self.store.places().server(&id);
                 self.in_turn(&id.clone(), move || {
-                    let marked = Folder::make(&place.0).and_then(|folder| folder.renew("down", b""));
+                    let marked = Folder::make(&place.0).and_then(|folder| folder.renew("down", why.as_bytes()));
                     if let Err(error) = marked {
                         tracing::warn!("{id}: the next daemon will not know that it is down: {error}");
                     }

@@ -26,16 +26,17 @@ struct Round {
     queue: VecDeque<Errand>,
     /// What is being looked at.
     open: Vec<Errand>,
-    /// How often a look began or ended.
+    /// How often a look began, got on or ended.
     steps: u64,
 }
 
 /// Looks at each repo in turn. Returns those that hang when everything else has been done; what is found
-/// of them later is told all the same, since `look` itself passes on what it finds.
+/// of them later is told all the same, since `look` itself passes on what it finds. `look` calls what it is given whenever it
+/// gets on: only one that does not counts as hanging.
 pub(super) async fn round(
     errands: Vec<Errand>,
     busy: &Busy,
-    look: impl Fn(&Errand) + Send + Sync + 'static,
+    look: impl Fn(&Errand, &dyn Fn()) + Send + Sync + 'static,
 ) -> Vec<Errand> {
     let round = Arc::new(Mutex::new(Round { queue: errands.into(), open: Vec::new(), steps: 0 }));
     let look = Arc::new(look);
@@ -71,7 +72,7 @@ pub(super) async fn round(
     }
 }
 
-fn work(round: &Mutex<Round>, busy: &Busy, look: &dyn Fn(&Errand)) {
+fn work(round: &Mutex<Round>, busy: &Busy, look: &dyn Fn(&Errand, &dyn Fn())) {
     loop {
         let errand = {
             let mut round = lock(round);
@@ -83,7 +84,7 @@ fn work(round: &Mutex<Round>, busy: &Busy, look: &dyn Fn(&Errand)) {
         let name = &errand.0.name;
         // Another round hangs in it, or is about to be done with it.
         if lock(&busy.0).insert(name.clone()) {
-            look(&errand);
+            look(&errand, &|| lock(round).steps += 1);
             lock(&busy.0).remove(name);
         }
         let mut round = lock(round);
@@ -117,7 +118,7 @@ mod tests {
         let gate: Mutex<Receiver<()>> = Mutex::new(gate);
         let (tell, told) = channel();
         let busy = Busy::default();
-        let look = move |(repo, _): &Errand| {
+        let look = move |(repo, _): &Errand, _: &dyn Fn()| {
             if repo.name.starts_with("hangs") {
                 let _ = lock(&gate).recv();
             }
@@ -129,7 +130,7 @@ mod tests {
         done.sort();
         assert_eq!(done, ["a", "b", "c"]);
         // One that still hangs is passed over by the next round.
-        let hanging = round(errands(&["hangs1", "d"]), &busy, |(repo, _)| assert_eq!(repo.name, "d")).await;
+        let hanging = round(errands(&["hangs1", "d"]), &busy, |(repo, _), _| assert_eq!(repo.name, "d")).await;
         assert!(hanging.is_empty());
         drop(free);
         let mut late = [told.recv().unwrap(), told.recv().unwrap()];

@@ -135,7 +135,8 @@ fn is_external(status: &Status) -> bool {
 fn patience_ms(verb: Verb, ids: &[ServerId], fleet: &Fleet) -> u64 {
     let plans = ids.iter().filter_map(|id| fleet.plan(id));
     let limits = plans.map(|(_, plan)| match verb {
-        Verb::Down => plan.settings.stop_timeout * 2,
+        // However short the grace period: the end after KILL takes its time as well.
+        Verb::Down => plan.settings.stop_timeout * 2 + std::time::Duration::from_secs(2),
         Verb::Up | Verb::Restart | Verb::Wait => plan.settings.ready_timeout,
     });
     limits.max().map_or(60_000, |limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX))

@@ -134,6 +134,11 @@ impl ServerPlace {
         self.0.join("exit.json.backup")
     }
 
+    /// What could not be kept of its output: written by the shim.
+    pub fn lost(&self) -> PathBuf {
+        self.0.join("lost.json")
+    }
+
     /// Present while the server is meant to be down.
     pub fn down_mark(&self) -> PathBuf {
         self.0.join("down")

@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::UNNAMED_SERVER;
 use crate::model::{Signal, is_valid_name};
@@ -71,8 +71,10 @@ pub enum CommandLine {
 pub enum Ready {
     /// Its tree listens.
     Listen,
-    /// A complete HTTP answer, whatever its status, at this path.
-    Http(String),
+    /// Any complete HTTP answer: a compile error is a 500 in some tools, and is what people want to see.
+    Http,
+    /// An HTTP answer below 500 at this path, which begins with `/`.
+    Path(String),
     /// A line of its output matches this regular expression.
     Log(String),
     /// It has written its own port file.
@@ -87,7 +89,7 @@ pub struct Health {
 }
 
 /// What follows when a server ends by itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Restart {
     /// Started again whatever its exit code.
@@ -320,9 +322,9 @@ fn check_variable(key: &str) -> Result<(), String> {
 fn parse_ready(text: &str) -> Result<Ready, String> {
     match text.split_once(':') {
         None if text == "listen" => Ok(Ready::Listen),
-        None if text == "http" => Ok(Ready::Http("/".to_owned())),
+        None if text == "http" => Ok(Ready::Http),
         None if text == "file" => Ok(Ready::File),
-        Some(("http", path)) if path.starts_with('/') => Ok(Ready::Http(path.to_owned())),
+        Some(("http", path)) if path.starts_with('/') => Ok(Ready::Path(path.to_owned())),
         Some(("log", pattern)) => match regex::Regex::new(pattern) {
             Ok(_) => Ok(Ready::Log(pattern.to_owned())),
             Err(error) => Err(format!("`ready`: {error}")),
@@ -437,7 +439,7 @@ mod tests {
         assert_eq!(names, ["api", "web"], "the file's order is kept");
         let web = manifest.default_server().unwrap();
         assert_eq!((web.name.as_str(), web.port, web.stop_signal), ("web", Some(3000), Signal::Int));
-        assert_eq!(web.ready, Ready::Http("/healthz".to_owned()));
+        assert_eq!(web.ready, Ready::Path("/healthz".to_owned()));
         assert_eq!(web.ready_timeout, Duration::from_mins(2));
         assert_eq!(web.env["N"], "1");
         assert_eq!(manifest.server("api").unwrap().restart, Restart::OnFailure);

@@ -27,6 +27,8 @@ pub(super) struct Log {
     noted_at: u64,
     patience: Patience,
     lost: u64,
+    /// Why the latest of it was lost.
+    why_lost: String,
 }
 
 /// How many files are kept, with the one being written.
@@ -47,6 +49,7 @@ impl Log {
             patience: Patience::new(),
             relay: Relay::new(),
             lost: 0,
+            why_lost: String::new(),
             place,
             closed,
             file,
@@ -57,8 +60,10 @@ impl Log {
     /// Moves what is there; 0 at the end of the output. What cannot be kept is thrown away and counted: the server
     /// must not block, nor fail for a full disk.
     pub(super) fn take(&mut self, output: &Pipe) -> usize {
-        if self.size >= self.most && self.rotate().is_err() {
-            return self.discard(output);
+        if self.size >= self.most
+            && let Err(error) = self.rotate()
+        {
+            return self.discard(output, &error);
         }
         match self.relay.step(output, &self.file, self.most - self.size) {
             Ok(moved) => {
@@ -67,7 +72,7 @@ impl Log {
                 moved
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
-            Err(_) => self.discard(output),
+            Err(error) => self.discard(output, &error),
         }
     }
 
@@ -80,9 +85,14 @@ impl Log {
         self.lost
     }
 
-    fn discard(&mut self, output: &Pipe) -> usize {
+    pub(super) fn why_lost(&self) -> &str {
+        &self.why_lost
+    }
+
+    fn discard(&mut self, output: &Pipe, why: &io::Error) -> usize {
         let thrown = self.relay.discard(output).unwrap_or(0);
         self.lost += thrown as u64;
+        self.why_lost = why.to_string();
         thrown
     }
 
@@ -90,9 +100,15 @@ impl Log {
         let now = Timestamp::now().0;
         // A clock that was set back must not silence the notes.
         let is_due = now < self.noted_at || now - self.noted_at >= segments::note_spacing_ms(self.notes);
-        if is_due && self.times.write_all(segments::note(now, self.size).as_bytes()).is_ok() {
+        if !is_due {
+            return;
+        }
+        if self.times.write_all(segments::note(now, self.size).as_bytes()).is_ok() {
             self.noted_at = now;
             self.notes += 1;
+        } else {
+            // All are of one length: what there was room for of this one must not shift the next.
+            let _ = self.times.seek(SeekFrom::Start(self.notes * NOTE_BYTES));
         }
     }
 

@@ -5,21 +5,20 @@
 //! the server signals the tree, and the shim ends when nothing of the tree is left.
 
 mod log;
+mod notes;
 
 use std::io::{self, Read, Write};
 use std::process::{Child, Command, ExitCode, Stdio};
 
-use crate::api::{BUSY, Ended, Order, PROGRAM_VERSION, Record, STARTED};
+use crate::api::{BUSY, Order, STARTED};
 use crate::model::{Exit, Timestamp};
 use crate::os::files::Folder;
+use crate::os::limits;
 use crate::os::lock::Lock;
 use crate::os::session::{self, ChildWatch, Pipe};
-use crate::os::{channel, limits, process};
 use crate::paths::ServerPlace;
 use log::Log;
-
-const RECORD_BACKUP: &str = "record.json.backup";
-const EXIT_BACKUP: &str = "exit.json.backup";
+use notes::Notes;
 
 /// The most bytes of an order.
 const MAX_ORDER: u64 = 16 << 20;
@@ -45,16 +44,19 @@ fn run() -> io::Result<()> {
     session::ignore_ends()?;
     let children = ChildWatch::begin()?;
     let place = ServerPlace(order.place.clone());
-    let folder = Folder::make(&order.place).map_err(io::Error::other)?;
+    // A full disk, most of all: whoever reads that wants to know which.
+    let named = |error: io::Error| io::Error::new(error.kind(), format!("`{}`: {error}", order.place.display()));
+    let folder = Folder::make(&order.place).map_err(io::Error::other).map_err(named)?;
     // The kernel lets one shim at a time have it: no race can start a server twice.
-    let Some(_lock) = Lock::attempt(&place.lock())? else {
+    let Some(_lock) = Lock::attempt(&place.lock()).map_err(named)? else {
         answer(BUSY);
         return Ok(());
     };
-    let log = Log::open(&order.place, order.log_bytes)?;
-    let notes = Notes { folder, order: &order, started_at: Timestamp::now(), log_start: log.position() };
-    notes.begin()?;
-    Tree::start(&order, &notes, children, log)?.tend(&notes)
+    let log = Log::open(&order.place, order.log_bytes).map_err(named)?;
+    let (output, writer) = io::pipe()?;
+    let output = Pipe::from(output);
+    let notes = Notes::begin(folder, &order, log.position(), session::pipe_number(&output)).map_err(named)?;
+    Tree::start(&order, notes, children, log, (output, writer))?.tend()
 }
 
 fn answer(line: &str) {
@@ -63,61 +65,8 @@ fn answer(line: &str) {
     let _ = out.flush();
 }
 
-/// What the shim writes down.
-struct Notes<'a> {
-    folder: Folder,
-    order: &'a Order,
-    started_at: Timestamp,
-    log_start: u64,
-}
-
-impl Notes<'_> {
-    /// Before anything is started: from here on every daemon finds this shim.
-    fn begin(&self) -> io::Result<()> {
-        self.folder.remove("down").map_err(io::Error::other)?;
-        self.record(None)?;
-        // After the record: a reader in between must not take the life that ended well for one whose shim was killed.
-        for name in ["exit.json", EXIT_BACKUP] {
-            self.folder.remove(name).map_err(io::Error::other)?;
-        }
-        Ok(())
-    }
-
-    fn record(&self, leader: Option<u32>) -> io::Result<()> {
-        let record = Record {
-            id: self.order.id.clone(),
-            is_default: self.order.is_default,
-            generation: self.order.generation,
-            restarts: self.order.restarts,
-            shim: process::own_instance()?,
-            leader,
-            asked_port: self.order.asked_port,
-            command: self.order.command.clone(),
-            started_at: self.started_at,
-            log_start: self.log_start,
-            writer: format!("pierhead/{PROGRAM_VERSION}"),
-        };
-        self.write([RECORD_BACKUP, "record.json"], &serde_json::to_vec(&record)?)
-    }
-
-    fn ended(&self, leader: &Exit, tree_gone: bool, error: Option<String>, lost_bytes: u64) -> io::Result<()> {
-        let ended = Ended { generation: self.order.generation, leader: leader.clone(), tree_gone, error, lost_bytes };
-        self.write([EXIT_BACKUP, "exit.json"], &serde_json::to_vec(&ended)?)
-    }
-
-    /// One after the other: whatever becomes of one of them, the other is whole.
-    fn write(&self, names: [&str; 2], bytes: &[u8]) -> io::Result<()> {
-        names.iter().try_for_each(|name| self.folder.renew(name, bytes)).map_err(io::Error::other)
-    }
-
-    /// Makes the daemon look again.
-    fn hint(&self) {
-        channel::hint(&self.order.hints, &self.order.id.to_string());
-    }
-}
-
 /// The command, whatever it starts, and their output.
-struct Tree {
+struct Tree<'a> {
     /// Kept for its standard input: `esbuild` ends when that ends.
     leader: Child,
     leader_exit: Option<Exit>,
@@ -126,46 +75,55 @@ struct Tree {
     children: ChildWatch,
     output: Option<Pipe>,
     log: Log,
+    notes: Notes<'a>,
 }
 
-impl Tree {
-    fn start(order: &Order, notes: &Notes<'_>, children: ChildWatch, log: Log) -> io::Result<Self> {
-        let (output, writer) = io::pipe()?;
+impl<'a> Tree<'a> {
+    fn start(
+        order: &Order,
+        mut notes: Notes<'a>,
+        children: ChildWatch,
+        log: Log,
+        (output, writer): (Pipe, io::PipeWriter),
+    ) -> io::Result<Self> {
+        // What leaves session, environment and standard streams behind still has this.
+        let leash = session::leash(&writer);
         limits::set_open_files(order.open_files);
         let spawned = command(order, writer).and_then(|mut command| command.spawn());
+        drop(leash);
         match spawned {
             Ok(leader) => {
-                notes.record(Some(leader.id()))?;
+                notes.started(leader.id());
                 answer(&format!("{STARTED} {}", leader.id()));
                 session::close_standard_streams();
-                Ok(Self { leader, leader_exit: None, last_exit: None, children, output: Some(output.into()), log })
+                Ok(Self { leader, leader_exit: None, last_exit: None, children, output: Some(output), log, notes })
             }
             Err(error) => {
                 let missing = error.kind() == io::ErrorKind::NotFound;
                 let exit = Exit::with_code(if missing { 127 } else { 126 }, Timestamp::now());
                 let what = format!("`{}`: {error}", order.argv.first().map_or("", String::as_str));
-                notes.ended(&exit, true, Some(what.clone()), 0)?;
+                notes.ended(&exit, true, Some(what.clone()), 0);
                 Err(io::Error::new(error.kind(), what))
             }
         }
     }
 
     /// Until nothing is left.
-    fn tend(mut self, notes: &Notes<'_>) -> io::Result<()> {
-        notes.hint();
+    fn tend(mut self) -> io::Result<()> {
+        self.notes.hint();
         loop {
             let wake = session::wait_for(&self.children, self.output.as_ref())?;
             if wake.output {
                 self.relay();
             }
-            if wake.children && !self.collect(notes)? {
+            if wake.children && !self.collect() {
                 break;
             }
         }
         self.drain();
         let exit = effective_exit(self.leader_exit, self.last_exit);
-        notes.ended(&exit, true, None, self.log.lost_bytes())?;
-        notes.hint();
+        self.notes.ended(&exit, true, None, self.log.lost_bytes());
+        self.notes.hint();
         Ok(())
     }
 
@@ -174,10 +132,11 @@ impl Tree {
         if self.log.take(output) == 0 {
             self.output = None;
         }
+        self.notes.lost(self.log.lost_bytes(), self.log.why_lost());
     }
 
     /// Collects the dead; false when nothing is left.
-    fn collect(&mut self, notes: &Notes<'_>) -> io::Result<bool> {
+    fn collect(&mut self) -> bool {
         let collected = session::collect();
         for (pid, exit) in collected.ended {
             if pid != self.leader.id() {
@@ -185,13 +144,13 @@ impl Tree {
                 continue;
             }
             if collected.any_left {
-                notes.ended(&exit, false, None, self.log.lost_bytes())?;
-                notes.hint();
+                self.notes.ended(&exit, false, None, self.log.lost_bytes());
+                self.notes.hint();
             }
             self.leader_exit = Some(exit);
             self.last_exit = None;
         }
-        Ok(collected.any_left)
+        collected.any_left
     }
 
     /// The last words: what is still in the pipe. Nobody is left who could add to it, unless somebody outside of the

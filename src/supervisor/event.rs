@@ -99,12 +99,14 @@ pub enum Event {
         /// How.
         end: End,
     },
-    /// The process that a port file of somebody else's named has ended.
+    /// The process that owned a server's socket, or that a port file of somebody else's named, has ended.
     OwnerEnded {
         /// Which server.
         id: ServerId,
         /// The process.
         owner: Instance,
+        /// How, where the system tells.
+        exit: Option<Exit>,
     },
     /// [`Effect::Probe`](super::Effect::Probe) was performed.
     Probed {
@@ -129,6 +131,15 @@ pub enum Event {
         /// Why, in words.
         why: String,
     },
+    /// Some of its output could not be kept.
+    OutputLost {
+        /// Which server.
+        id: ServerId,
+        /// Which life of it.
+        generation: u64,
+        /// How much and why, in words.
+        what: String,
+    },
     /// A port file was removed because it was proven stale.
     Reaped {
         /// Which server.
@@ -152,6 +163,8 @@ pub struct End {
     pub lost_shim: bool,
     /// The last lines of its output, oldest first, without escape sequences.
     pub last_lines: Vec<String>,
+    /// Why an earlier daemon gave it up, when it did.
+    pub given_up: Option<String>,
 }
 
 impl From<Exit> for End {

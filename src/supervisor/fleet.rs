@@ -84,7 +84,9 @@ impl Fleet {
     /// Applies one event; gives what it says in words, where the change of state alone would not tell.
     fn apply(&mut self, event: Event, now: Moment, out: &mut Vec<Effect>) -> Option<(ServerId, String)> {
         match event {
-            Event::Configured { repo, root, plans, problem } => self.configure(&repo, &root, plans, problem, now, out),
+            Event::Configured { repo, root, plans, problem } => {
+                self.configure(&repo, &root, plans, problem.as_deref(), now, out);
+            }
             Event::Missing { repo, root, remembered } => self.miss(&repo, &root, remembered, now, out),
             Event::Removed { repo } => {
                 self.problems.remove(&repo);
@@ -108,12 +110,13 @@ impl Fleet {
             Event::TreeEnded { id, generation, end } => {
                 self.with(&id, |server| server.tree_ended(generation, end, now, out));
             }
-            Event::OwnerEnded { id, owner } => self.with(&id, |server| server.owner_ended(&owner)),
+            Event::OwnerEnded { id, owner, exit } => self.with(&id, |server| server.owner_ended(&owner, exit)),
             Event::Probed { id, generation, outcome } => {
                 self.with(&id, |server| server.probed(generation, outcome, now, out));
             }
             Event::FileFound { id, found } => self.with(&id, |server| server.file_found(found, now, out)),
             Event::FileRefused { id, why } => self.with(&id, |server| server.file_refused(&why)),
+            Event::OutputLost { id, generation, what } => self.with(&id, |server| server.output_lost(generation, what)),
             Event::Reaped { id, why } => {
                 self.with(&id, |server| server.reaped(&why));
                 return Some((id, format!("port file removed: {why}")));
@@ -164,16 +167,14 @@ impl Fleet {
         repo: &str,
         root: &std::path::Path,
         plans: Vec<Plan>,
-        problem: Option<String>,
+        problem: Option<&str>,
         now: Moment,
         out: &mut Vec<Effect>,
     ) {
         let is_broken = problem.is_some();
         self.missing.remove(repo);
-        if let Some(problem) = problem {
-            self.problems.insert(repo.to_owned(), problem);
-        } else {
-            self.problems.remove(repo);
+        self.set_problem(repo, problem);
+        if !is_broken {
             let named: BTreeSet<String> = plans.iter().map(|plan| plan.settings.name.clone()).collect();
             self.leave(repo, |name| !named.contains(name), now, out);
         }
@@ -189,6 +190,18 @@ impl Fleet {
                 None => drop(self.servers.insert(id.clone(), Server::new(id.clone(), root.to_owned(), plan))),
             }
             self.with(&id, Server::came_back);
+        }
+    }
+
+    /// What is wrong with a repo's settings; told of each of its servers.
+    fn set_problem(&mut self, repo: &str, problem: Option<&str>) {
+        let before = match problem {
+            Some(problem) => self.problems.insert(repo.to_owned(), problem.to_owned()),
+            None => self.problems.remove(repo),
+        };
+        if before.as_deref() != problem {
+            let ids: Vec<ServerId> = self.of_repo(repo).map(|(id, _)| id.clone()).collect();
+            self.touched.extend(ids);
         }
     }
 

@@ -1,8 +1,6 @@
-//! Tables and random schedules for the fleet.
+//! Tables for the fleet: a row for each race that is known. Schedules that nobody thought of are in `tests/sim`.
 
 use std::collections::BTreeMap;
-
-use proptest::prelude::*;
 
 use super::*;
 use crate::model::{Exit, Instance, Moment, ServerId, Signal, State, Timestamp, Unsure, Verdict};
@@ -172,6 +170,35 @@ fn a_port_that_moves_is_followed_and_a_reload_is_forgiven() {
     assert_eq!(bench.state("web"), State::NotServing);
     bench.seen("web", generation, vec![socket(20_000, 201)]);
     assert_eq!(bench.state("web"), State::Ready);
+}
+
+#[test]
+fn an_end_that_is_found_out_late_does_not_override_a_stop_that_was_asked_for_meanwhile() {
+    let late = |bench: &mut Bench| {
+        let end = Exit::by_signal(9, bench.moment().wall).into();
+        bench.tell(Event::EndedUnseen { id: web(), generation: 4, end, meant: Meant::Up, restarts: 0 });
+    };
+    let mut bench = Bench::new(WEB);
+    bench.ask("web", Wish::Down);
+    late(&mut bench);
+    assert_eq!((bench.state("web"), bench.spawn_of("web")), (State::Stopped, None));
+    assert!(bench.does(|effect| matches!(effect, Effect::MarkDown { .. })), "the next daemon is to know");
+    let mut bench = Bench::new(WEB);
+    late(&mut bench);
+    assert_eq!(bench.spawn_of("web"), Some(5), "nobody asked, so it is started again");
+}
+
+#[test]
+fn output_that_was_lost_is_told_for_as_long_as_that_life_goes_on() {
+    let mut bench = Bench::new(WEB);
+    let first = bench.ready("web");
+    let lost = |generation, what: &str| Event::OutputLost { id: web(), generation, what: what.to_owned() };
+    bench.tell(lost(first, "1 byte")).tell(lost(first, "2 bytes")).tell(lost(first + 1, "another's"));
+    assert_eq!((bench.state("web"), bench.reason("web").as_str()), (State::Ready, "2 bytes"));
+    bench.ask("web", Wish::Restart).ended("web", first, 0);
+    let second = bench.spawn_of("web").unwrap();
+    bench.spawned("web", second).tell(lost(first, "late")).seen("web", second, vec![socket(20_000, 201)]);
+    assert_eq!((bench.state("web"), bench.reason("web").as_str()), (State::Ready, ""));
 }
 
 #[test]
@@ -459,10 +486,37 @@ fn a_server_of_somebody_else_is_flagged_when_its_port_file_goes_and_it_does_not(
     assert_eq!(bench.reason("web"), "its port file is gone, and process 77 is not");
     bench.ask("web", Wish::Up);
     assert_eq!(bench.spawn_of("web"), None, "a second copy is not started beside it");
-    bench.tell(Event::OwnerEnded { id: web(), owner: process(78) });
+    bench.tell(Event::OwnerEnded { id: web(), owner: process(78), exit: None });
     assert_eq!(bench.state("web"), State::NotServing, "another process's end says nothing");
-    bench.tell(Event::OwnerEnded { id: web(), owner: process(77) });
+    bench.tell(Event::OwnerEnded { id: web(), owner: process(77), exit: Some(Exit::by_signal(9, Timestamp(7))) });
     assert_eq!(bench.state("web"), State::Stopped);
+    assert_eq!(bench.fleet.status(&web()).unwrap().exit.signal, Some(9), "it is told how somebody else's server ended");
+}
+
+#[test]
+fn the_kernel_tells_how_a_server_ended_whose_shim_was_killed() {
+    for told_first in [true, false] {
+        let mut bench = Bench::new(&format!("{WEB}\nrestart = 'never'"));
+        let generation = bench.ready("web");
+        let owner = Event::OwnerEnded { id: web(), owner: process(200), exit: Some(Exit::with_code(3, Timestamp(7))) };
+        let end = End { lost_shim: true, ..End::default() };
+        let tree = Event::TreeEnded { id: web(), generation, end };
+        for event in if told_first { [owner, tree] } else { [tree, owner] } {
+            bench.tell(event);
+        }
+        assert_eq!(bench.fleet.status(&web()).unwrap().exit.code, Some(3));
+        assert_eq!(bench.reason("web"), "its shim was killed; what was left of it was ended");
+    }
+}
+
+#[test]
+fn what_an_earlier_daemon_gave_up_stays_failed_and_says_why() {
+    let mut bench = Bench::new(WEB);
+    let end = End { given_up: Some("it ended 5 times".to_owned()), ..Exit::with_code(1, Timestamp(0)).into() };
+    bench.tell(Event::EndedUnseen { id: web(), generation: 4, end, meant: Meant::Down, restarts: 3 });
+    assert_eq!((bench.state("web"), bench.reason("web").as_str()), (State::Failed, "it ended 5 times"));
+    bench.ask("web", Wish::Up);
+    assert_eq!(bench.spawn_of("web"), Some(5));
 }
 
 #[test]
@@ -521,6 +575,10 @@ fn an_adopted_server_keeps_its_restarts_and_one_being_stopped_is_stopped() {
     let mut bench = Bench::new(WEB);
     bench.tell(Event::Adopted { id: web(), adoption: adoption(true) });
     assert_eq!((bench.state("web"), bench.signals()), (State::Stopping, vec![Signal::Term, Signal::Cont]));
+    // One that dies before anything was seen of it is started again at once, as one that died unseen is.
+    let mut bench = Bench::new(WEB);
+    bench.tell(Event::Adopted { id: web(), adoption: adoption(false) }).ended("web", 7, 1);
+    assert_eq!(bench.spawn_of("web"), Some(8));
 }
 
 #[test]
@@ -540,7 +598,146 @@ fn a_server_that_left_the_settings_is_stopped_and_forgotten() {
     assert_eq!(bench.fleet.statuses().count(), 0);
 }
 
-// ---- random schedules
+#[test]
+fn down_is_remembered_whatever_the_server_is_doing() {
+    let marks = |bench: &mut Bench| bench.ask("web", Wish::Down).does(|e| matches!(e, Effect::MarkDown { .. }));
+    assert!(marks(&mut Bench::new(WEB)), "stopped");
+    let mut bench = Bench::new(WEB);
+    bench.ask("web", Wish::Up);
+    assert!(marks(&mut bench), "being started");
+    let mut bench = Bench::new(WEB);
+    bench.ready("web");
+    assert!(marks(&mut bench), "ready");
+    assert!(marks(&mut bench), "stopping");
+}
+
+/// Of a shim that an earlier daemon started.
+fn adoption(generation: u64) -> Adoption {
+    Adoption {
+        generation,
+        shim: process(100 + u32::try_from(generation).unwrap()),
+        asked_port: 20_000,
+        restarts: 0,
+        down: false,
+        started_at: Timestamp(5),
+        leader: None,
+        leader_exit: None,
+    }
+}
+
+#[test]
+fn a_shim_that_a_dying_daemon_started_is_taken_over_however_late_it_reports() {
+    let mut bench = Bench::new(WEB);
+    bench.ask("web", Wish::Up);
+    let busy = |generation| Event::Spawned {
+        id: web(),
+        generation,
+        outcome: Err(Refused::Passing("an earlier life of it has not ended yet".to_owned())),
+    };
+    bench.tell(busy(1)).after(1_000);
+    bench.tell(busy(2)).after(1_000);
+    bench.tell(Event::Adopted { id: web(), adoption: adoption(1) });
+    assert_eq!(bench.fleet.status(&web()).unwrap().origin, Some(crate::model::Origin::Adopted));
+    bench.after(60_000);
+    assert_eq!(bench.spawn_of("web"), None, "nothing is started beside it");
+    bench.ended("web", 1, 1);
+    assert_eq!(bench.spawn_of("web"), Some(3), "no number is used twice");
+}
+
+#[test]
+fn a_shim_that_a_dying_daemon_started_is_stopped_when_down_was_asked_for_since() {
+    let mut bench = Bench::new(WEB);
+    bench.ask("web", Wish::Down);
+    bench.tell(Event::Adopted { id: web(), adoption: adoption(1) });
+    assert_eq!((bench.state("web"), bench.signals()), (State::Stopping, vec![Signal::Term, Signal::Cont]));
+    assert!(bench.does(|e| matches!(e, Effect::MarkDown { .. })), "the shim took the mark away");
+}
+
+#[test]
+fn a_server_that_waits_is_not_started_again_beside_somebody_elses() {
+    let found = Found {
+        verdict: Verdict::Live,
+        pid: 77,
+        at: Some(([127, 0, 0, 1].into(), 8000)),
+        owner: Some(process(77)),
+        is_ours: false,
+        written_at: None,
+    };
+    for is_asked in [false, true] {
+        let mut bench = Bench::new(WEB);
+        bench.ask("web", Wish::Up);
+        bench.spawned("web", 1).ended("web", 1, 1);
+        bench.tell(Event::FileFound { id: web(), found: Some(found.clone()) });
+        if is_asked {
+            bench.ask("web", Wish::Up);
+        }
+        bench.after(1_000);
+        assert_eq!((bench.state("web"), bench.spawn_of("web")), (State::Ready, None), "{is_asked}");
+        bench.tell(Event::FileFound { id: web(), found: None });
+        bench.tell(Event::OwnerEnded { id: web(), owner: process(77), exit: None }).after(60_000);
+        assert_eq!((bench.state("web"), bench.spawn_of("web")), (State::Stopped, None), "{is_asked}");
+    }
+}
+
+#[test]
+fn the_file_of_a_server_that_lost_its_listener_between_two_daemons_is_withdrawn() {
+    let mut bench = Bench::new(WEB);
+    bench.tell(Event::Adopted { id: web(), adoption: adoption(1) });
+    let found = |verdict| Event::FileFound {
+        id: web(),
+        found: Some(Found { verdict, pid: 200, at: None, owner: None, is_ours: true, written_at: None }),
+    };
+    bench.tell(found(Verdict::Live)).seen("web", 1, vec![]);
+    assert!(bench.does(|e| matches!(e, Effect::CheckFile { .. })), "it was true a moment ago");
+    let silent = || found(Verdict::Unsure(Unsure::NotListening { port: 20_000 }));
+    assert!(bench.tell(silent()).does(|e| matches!(e, Effect::WithdrawFile { .. })));
+    let mut moved = Bench::new(&format!("{WEB}\nready = 'http'"));
+    moved.tell(Event::Adopted { id: web(), adoption: adoption(1) });
+    moved.tell(found(Verdict::Live)).seen("web", 1, vec![socket(20_001, 200)]);
+    assert!(moved.does(|e| matches!(e, Effect::CheckFile { .. })), "it listens elsewhere, and is not ready yet");
+    assert!(moved.tell(silent()).does(|e| matches!(e, Effect::WithdrawFile { .. })));
+    // The answer to that would be the same where it cannot be removed.
+    bench.writes = false;
+    bench.tell(silent());
+    bench.tell(silent());
+    assert!(!bench.does(|e| matches!(e, Effect::WithdrawFile { .. })), "it is not tried for ever");
+}
+
+#[test]
+fn a_server_that_is_being_forgotten_is_not_started_again() {
+    let mut bench = Bench::new(WEB);
+    let generation = bench.ready("web");
+    bench.tell(Event::Removed { repo: "r".to_owned() });
+    bench.ask("web", Wish::Up);
+    bench.ended("web", generation, 0);
+    assert_eq!((bench.spawn_of("web"), bench.fleet.statuses().count()), (None, 0));
+}
+
+#[test]
+fn a_life_that_was_over_before_it_was_known_is_told_and_does_not_come_back() {
+    let mut bench = Bench::new(WEB);
+    bench.ended("web", 1, 3);
+    assert_eq!(bench.fleet.status(&web()).unwrap().exit.code, Some(3));
+    bench.tell(Event::Adopted { id: web(), adoption: adoption(1) });
+    assert_eq!(bench.state("web"), State::Stopped, "read before its end, told after it");
+}
+
+#[test]
+fn a_port_file_that_does_not_become_live_is_not_written_again_and_again() {
+    let mut bench = Bench::new(WEB);
+    bench.ready("web");
+    bench.writes = false;
+    let writes = |bench: &Bench| bench.does(|e| matches!(e, Effect::WriteFile { .. }));
+    let gone = || Event::FileFound { id: web(), found: None };
+    assert!(writes(bench.tell(gone())), "somebody removed it");
+    assert!(!writes(bench.tell(gone())), "it was written, judged stale and removed: its process has ended");
+    assert!(bench.does(|e| matches!(e, Effect::Look { .. })));
+    bench.after(1_000);
+    assert!(bench.does(|e| matches!(e, Effect::CheckFile { .. })));
+    assert!(writes(bench.tell(gone())), "its process lives, and somebody removes it again and again");
+}
+
+// ---- a world that does as it is told; `tests/sim` has one that goes wrong
 
 /// A tree of the world outside.
 #[derive(Debug, Clone, Copy)]
@@ -553,10 +750,7 @@ struct Tree {
 #[derive(Debug, Default)]
 struct World {
     trees: BTreeMap<ServerId, Tree>,
-    files: BTreeMap<ServerId, u32>,
     answers: Vec<Event>,
-    signalled_strangers: usize,
-    doubled: usize,
 }
 
 impl World {
@@ -566,12 +760,8 @@ impl World {
             match effect {
                 Effect::Spawn { id, generation, .. } => self.spawn(id, *generation),
                 Effect::Signal { id, shim, signal } => self.signal(id, shim, *signal),
-                Effect::WriteFile { id, socket } => {
-                    self.files.insert(id.clone(), socket.owner.pid);
-                    self.answers.push(written(id, socket));
-                }
+                Effect::WriteFile { id, socket } => self.answers.push(written(id, socket)),
                 Effect::WithdrawFile { id } | Effect::CheckFile { id } => {
-                    self.files.remove(id);
                     self.answers.push(Event::FileFound { id: id.clone(), found: None });
                 }
                 Effect::Watch { id, generation, .. } => self.look(id, *generation),
@@ -583,7 +773,6 @@ impl World {
     fn spawn(&mut self, id: &ServerId, generation: u64) {
         // The lock of a shim: one at a time.
         let outcome = if self.trees.contains_key(id) {
-            self.doubled += 1;
             Err(Refused::Passing("busy".to_owned()))
         } else {
             self.trees.insert(id.clone(), Tree { generation, listens: false });
@@ -594,9 +783,7 @@ impl World {
 
     fn signal(&mut self, id: &ServerId, shim: &Instance, signal: Signal) {
         let Some(tree) = self.trees.get(id).copied() else { return };
-        if shim_of(tree.generation) != *shim {
-            self.signalled_strangers += 1;
-        } else if matches!(signal, Signal::Term | Signal::Kill) {
+        if shim_of(tree.generation) == *shim && matches!(signal, Signal::Term | Signal::Kill) {
             self.end(id, 143);
         }
     }
@@ -649,105 +836,4 @@ impl World {
 
 fn shim_of(generation: u64) -> Instance {
     process(100 + u32::try_from(generation).unwrap_or(0))
-}
-
-#[derive(Debug, Clone)]
-enum Step {
-    Ask(usize, Wish),
-    Answer(usize),
-    Listen(usize),
-    Die(usize, i32),
-    Wait(u64),
-    FileGone(usize),
-}
-
-fn step() -> impl Strategy<Value = Step> {
-    let server = 0..2_usize;
-    prop_oneof![
-        3 => (server.clone(), prop_oneof![Just(Wish::Up), Just(Wish::Down), Just(Wish::Restart)])
-            .prop_map(|(server, wish)| Step::Ask(server, wish)),
-        5 => (0..8_usize).prop_map(Step::Answer),
-        3 => server.clone().prop_map(Step::Listen),
-        2 => (server.clone(), prop_oneof![Just(0), Just(1), Just(127)]).prop_map(|(server, code)| Step::Die(server, code)),
-        2 => (0..4_000_u64).prop_map(Step::Wait),
-        1 => server.prop_map(Step::FileGone),
-    ]
-}
-
-const PAIR: &str = "[servers.web]\ncommand = 'x'\ndepends_on = ['api']\n[servers.api]\ncommand = 'y'";
-
-/// A file may only stand for a server that serves with the process it names.
-fn check_files(world: &World, bench: &Bench) -> Result<(), TestCaseError> {
-    for (id, pid) in &world.files {
-        let status = bench.fleet.status(id).expect("it is known");
-        prop_assert!(
-            status.port.is_some() && status.pid == Some(*pid),
-            "{id} is {} with pid {:?}, and its file names {pid}",
-            status.state,
-            status.pid
-        );
-    }
-    Ok(())
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
-
-    #[test]
-    fn random_events_never_double_a_tree_and_end_as_was_last_asked(steps in proptest::collection::vec(step(), 0..60)) {
-        let mut bench = Bench::new(PAIR);
-        bench.writes = false;
-        let mut world = World::default();
-        let ids = [ServerId::new("r", "web"), ServerId::new("r", "api")];
-        let mut last_wish: Option<(usize, Wish)> = None;
-        for step in steps {
-            match step {
-                Step::Ask(server, wish) => {
-                    last_wish = Some((server, wish));
-                    bench.tell(Event::Asked { ids: vec![ids[server].clone()], wish });
-                    world.take(&bench.effects);
-                }
-                Step::Answer(at) if !world.answers.is_empty() => {
-                    let answer = world.answers.remove(at % world.answers.len());
-                    bench.tell(answer);
-                    world.take(&bench.effects);
-                }
-                Step::Listen(server) => {
-                    if let Some(tree) = world.trees.get_mut(&ids[server]) {
-                        tree.listens = true;
-                        let generation = tree.generation;
-                        world.look(&ids[server], generation);
-                    }
-                }
-                Step::Die(server, code) => world.end(&ids[server], code),
-                Step::Wait(ms) => {
-                    bench.after(ms);
-                    world.take(&bench.effects);
-                }
-                Step::FileGone(server) => {
-                    world.files.remove(&ids[server]);
-                    bench.tell(Event::FileFound { id: ids[server].clone(), found: None });
-                    world.take(&bench.effects);
-                }
-                Step::Answer(_) => {}
-            }
-            check_files(&world, &bench)?;
-            prop_assert_eq!(world.signalled_strangers, 0);
-            prop_assert_eq!(world.doubled, 0, "a tree was started beside a living one");
-        }
-        world.let_everything_happen(&mut bench);
-        check_files(&world, &bench)?;
-        if let Some((server, wish)) = last_wish {
-            let state = bench.state(&ids[server].server);
-            match wish {
-                Wish::Down => prop_assert_eq!(state, State::Stopped),
-                // It may have died by itself after that, for good.
-                Wish::Up | Wish::Restart => prop_assert!(
-                    matches!(state, State::Ready | State::Failed | State::Stopped),
-                    "{} after {:?}", state, wish
-                ),
-            }
-            prop_assert_eq!(world.trees.contains_key(&ids[server]), state == State::Ready);
-        }
-    }
 }

@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::output::{LAST_LINES, last_lines, output_of_run};
 use super::patience::ask_each;
 use super::plain::without_colours;
-use super::record::{EndedRun, LastRun, run_record};
+use super::record::{EndedRun, LastRun, lost_output, run_record};
 use super::repo::{Remembered, plans_of, remembered_plans_of};
 use super::{Sighting, Spot, Store};
 use crate::model::{Instance, Moment, ServerId, Status, Timestamp};
@@ -79,11 +79,27 @@ fn events_of(id: &ServerId, root: &Path, is_default: bool, place: &ServerPlace, 
             events.push(Event::Adopted { id: id.clone(), adoption });
             let sight = sight_of(&shim, asked, listening, Some(place));
             events.push(Event::Seen { id: id.clone(), generation, sight });
+            events.extend(lost_output(place).map(|what| Event::OutputLost { id: id.clone(), generation, what }));
         }
-        Some(LastRun::Ended(EndedRun { generation, exit, restarts, down, earlier_boot: false, lost_shim })) => {
+        Some(LastRun::Ended(EndedRun {
+            generation,
+            exit,
+            restarts,
+            down,
+            given_up,
+            earlier_boot: false,
+            lost_shim,
+        })) => {
             let meant = if down { Meant::Down } else { Meant::UpUnattended };
-            let lines = if down || exit.is_success() { 0 } else { LAST_LINES };
-            let end = End { exit, cause: None, lost_shim: lost_shim.is_some(), last_lines: last_lines(place, lines) };
+            let is_quiet = (down && given_up.is_none()) || exit.is_success();
+            let lines = if is_quiet { 0 } else { LAST_LINES };
+            let end = End {
+                exit,
+                cause: None,
+                lost_shim: lost_shim.is_some(),
+                last_lines: last_lines(place, lines),
+                given_up,
+            };
             events.push(Event::EndedUnseen { id: id.clone(), generation, end, meant, restarts });
         }
         _ => {}

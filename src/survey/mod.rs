@@ -14,6 +14,8 @@ mod publish;
 #[cfg(feature = "cli")]
 mod record;
 #[cfg(feature = "cli")]
+mod remains;
+#[cfg(feature = "cli")]
 mod repo;
 #[cfg(feature = "cli")]
 mod runtime;
@@ -37,9 +39,13 @@ pub(crate) use patience::ask_each;
 pub(crate) use plain::{Lines, Plain};
 pub use publish::{Publication, publish};
 #[cfg(feature = "cli")]
-pub use record::{EndedRun, LastRun, run_record};
+pub use record::{EndedRun, LastRun, lost_output, run_record};
 #[cfg(feature = "cli")]
 pub(crate) use record::{mend_records, read_record};
+#[cfg(feature = "cli")]
+pub use remains::Remains;
+#[cfg(feature = "cli")]
+pub(crate) use remains::run_mark;
 #[cfg(feature = "cli")]
 pub(crate) use repo::check_trust;
 #[cfg(feature = "cli")]

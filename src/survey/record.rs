@@ -4,8 +4,9 @@ use std::path::Path;
 
 use serde::de::DeserializeOwned;
 
-use crate::api::{Ended, Record};
-use crate::model::{Exit, Instance, Timestamp};
+use super::remains::Remains;
+use crate::api::{Ended, Lost, Record, note_of_bytes};
+use crate::model::{Exit, Timestamp};
 use crate::os::files::{self, Durability};
 use crate::os::process::{self, Process};
 use crate::paths::ServerPlace;
@@ -29,12 +30,14 @@ pub struct EndedRun {
     pub exit: Exit,
     /// True when it was meant to.
     pub down: bool,
+    /// Why it was given up, when it was.
+    pub given_up: Option<String>,
     /// Restarts up to then.
     pub restarts: u32,
     /// True when the record is of an earlier boot, whose end nobody saw.
     pub earlier_boot: bool,
-    /// The shim, when it is gone without a word about its tree.
-    pub lost_shim: Option<Instance>,
+    /// What may be left of its tree, when its shim is gone without a word about that.
+    pub lost_shim: Option<Remains>,
 }
 
 const MAX_BYTES: u64 = 1 << 20;
@@ -44,7 +47,10 @@ pub fn run_record(place: &ServerPlace) -> Option<LastRun> {
     let record = read_record(place)?;
     let is_of_run = |ended: &Ended| ended.generation == record.generation;
     let ended: Option<Ended> = read_either(&place.exit(), &place.exit_backup()).filter(is_of_run);
-    let down = place.down_mark().exists();
+    let mark = files::read_small(&place.down_mark(), MAX_BYTES);
+    let down = mark.is_ok() || place.down_mark().exists();
+    let given_up = mark.ok().and_then(|(bytes, _)| String::from_utf8(bytes).ok()).filter(|why| !why.is_empty());
+    let remains = Remains::of(&record, place);
     let Record { generation, restarts, shim, asked_port, started_at, .. } = record;
     // A shim inside a container: its number means somebody else here, and its lock keeps a second one from starting.
     if shim.pid_ns.zip(process::pid_namespace()).is_some_and(|(theirs, ours)| theirs != ours) {
@@ -67,14 +73,22 @@ pub fn run_record(place: &ServerPlace) -> Option<LastRun> {
         }));
     }
     let earlier_boot = shim.boot_id != process::boot_id();
-    let lost_shim = (!gone && !earlier_boot).then_some(shim);
+    let lost_shim = (!gone && !earlier_boot).then_some(remains);
     let exit = leader_exit.unwrap_or_default();
-    Some(LastRun::Ended(EndedRun { generation, exit, down, restarts, earlier_boot, lost_shim }))
+    Some(LastRun::Ended(EndedRun { generation, exit, down, given_up, restarts, earlier_boot, lost_shim }))
 }
 
 /// What the last shim of a server wrote when it began.
 pub(crate) fn read_record(place: &ServerPlace) -> Option<Record> {
     read_either(&place.record(), &place.record_backup())
+}
+
+/// What the server's present life said and could not be kept, in words; `None` while all is kept.
+pub fn lost_output(place: &ServerPlace) -> Option<String> {
+    let record = read_record(place)?;
+    let lost: Lost = read_json(&place.lost())?;
+    let is_of_it = lost.generation == record.generation && lost.bytes > 0;
+    is_of_it.then(|| format!("{} bytes of its output could not be kept: {}", lost.bytes, lost.why))
 }
 
 /// Puts the second copy in the place of a record that is damaged, which is kept aside. Gives what was done, in words.
@@ -86,11 +100,11 @@ pub(crate) fn mend_records(place: &ServerPlace) -> Vec<String> {
 
 fn mend<T: DeserializeOwned>(path: &Path, backup: &Path) -> Option<String> {
     let (damaged, _) = files::read_small(path, MAX_BYTES).ok()?;
-    if serde_json::from_slice::<T>(&damaged).is_ok() {
+    if note_of_bytes::<T>(&damaged).is_some() {
         return None;
     }
     let (good, _) = files::read_small(backup, MAX_BYTES).ok()?;
-    serde_json::from_slice::<T>(&good).ok()?;
+    note_of_bytes::<T>(&good)?;
     let aside = path.with_extension(format!("corrupt-{}", Timestamp::now().0));
     let mended = files::replace(&aside, &damaged, Durability::Process)
         .and_then(|()| files::replace(path, &good, Durability::Process));
@@ -104,5 +118,5 @@ fn read_either<T: DeserializeOwned>(path: &Path, backup: &Path) -> Option<T> {
 
 fn read_json<T: DeserializeOwned>(path: &Path) -> Option<T> {
     let (bytes, _) = files::read_small(path, MAX_BYTES).ok()?;
-    serde_json::from_slice(&bytes).ok()
+    note_of_bytes(&bytes)
 }

@@ -3,9 +3,10 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::record::{LastRun, read_record, run_record};
-use crate::api::Record;
+use crate::api::{Policy, Record};
 use crate::model::ServerId;
 use crate::os::files::{FileError, Folder};
 use crate::paths::{Places, ServerPlace, port_file_of};
@@ -107,7 +108,12 @@ pub fn remembered_plans_of(repo: &Repo, places: &Places, which: Remembered) -> V
         let place = ServerPlace(folder.path());
         let record: Record = read_record(&place)?;
         let is_meant = which == Remembered::All || matches!(run_record(&place), Some(LastRun::Alive(_)));
-        let settings = ServerSettings::remembered(&record.id.server, record.is_default, &record.command);
+        let mut settings = ServerSettings::remembered(&record.id.server, record.is_default, &record.command);
+        if let Some(Policy { stop_signal, stop_timeout_ms, restart }) = record.policy {
+            settings.stop_signal = stop_signal;
+            settings.stop_timeout = Duration::from_millis(stop_timeout_ms);
+            settings.restart = restart;
+        }
         is_meant.then(|| plan_of(repo, settings, false, places))
     };
     let mut plans: Vec<Plan> = folders.filter_map(plan).collect();

@@ -156,8 +156,8 @@ fn can_be_meant(manifest: &Manifest, server: &ServerSettings) {
     let paths = [
         server.health.as_ref().map(|health| &health.path),
         match &server.ready {
-            Ready::Http(path) => Some(path),
-            Ready::Listen | Ready::Log(_) | Ready::File => None,
+            Ready::Path(path) => Some(path),
+            Ready::Listen | Ready::Http | Ready::Log(_) | Ready::File => None,
         },
     ];
     assert!(paths.into_iter().flatten().all(|path| path.starts_with('/')));
@@ -210,7 +210,8 @@ fn table(server: &ServerSettings) -> toml::Table {
     });
     let ready = match &server.ready {
         Ready::Listen => "listen".to_owned(),
-        Ready::Http(path) => format!("http:{path}"),
+        Ready::Http => "http".to_owned(),
+        Ready::Path(path) => format!("http:{path}"),
         Ready::Log(pattern) => format!("log:{pattern}"),
         Ready::File => "file".to_owned(),
     };

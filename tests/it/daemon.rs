@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use rustix::process::Signal;
 
 use crate::http::get;
-use crate::limits::wait_gone;
+use crate::limits::{wait_for_file, wait_gone};
 use crate::sandbox::{Sandbox, kill};
 
 #[test]
@@ -168,6 +168,8 @@ fn a_daemon_in_the_foreground_ends_on_term() {
     let sandbox = Sandbox::new();
     let repo = sandbox.repo("shop").server("web", "").add();
     let daemon = sandbox.start(&mut sandbox.command(["daemon", "run"]));
+    // Else the next command may start one of its own first.
+    wait_for_file(&sandbox.path("r/pierhead/pierhead.sock"));
     sandbox.run(["up", "shop"]).ok();
     assert_eq!(sandbox.daemon_pid(), Some(daemon.pid()));
     daemon.signal(Signal::TERM);
@@ -244,4 +246,18 @@ fn up_during_a_slow_stop_ends_with_a_running_server() {
     down.finish();
     assert_eq!(sandbox.fixtures(), [repo.pid()]);
     assert_ne!(repo.pid(), pid);
+}
+
+#[test]
+fn a_daemon_that_stands_still_is_said_to_and_hides_nothing() {
+    let sandbox = Sandbox::new();
+    let repo = sandbox.repo("shop").server("web", "").add();
+    sandbox.run(["up", "shop"]).ok();
+    let daemon = sandbox.daemon_pid().expect("a daemon");
+    kill(daemon, Signal::STOP);
+    let list = sandbox.run(["ls"]).ok().says("does not answer within");
+    assert!(list.stdout.contains(&repo.port().to_string()), "{}", list.stdout);
+    sandbox.run(["restart", "shop"]).code_is(7).says("does not answer within").hints("servers live on");
+    kill(daemon, Signal::CONT);
+    sandbox.run(["wait", "shop"]).ok();
 }

@@ -2,6 +2,8 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 
 use serde_json::Value;
 
@@ -41,6 +43,23 @@ pub(crate) fn try_get(url: &str) -> std::io::Result<Answer> {
     match status {
         Some(status) => Ok(Answer { status, body: body.to_owned() }),
         None => Err(std::io::Error::other(format!("no answer, but {text:?}"))),
+    }
+}
+
+/// Posts JSON to the daemon by its local socket, as any program may, and gives its answer.
+#[track_caller]
+pub(crate) fn post_to_daemon(socket: &Path, path: &str, body: &Value) -> Value {
+    let mut stream = UnixStream::connect(socket).expect("connect to the daemon");
+    stream.set_read_timeout(Some(LIMIT)).expect("set a limit");
+    let body = body.to_string();
+    let length = body.len();
+    let head = "Host: localhost\r\nConnection: close\r\nContent-Type: application/json";
+    write!(stream, "POST {path} HTTP/1.1\r\n{head}\r\nContent-Length: {length}\r\n\r\n{body}").expect("send a request");
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).expect("read the answer");
+    match parse_reply(&String::from_utf8_lossy(&bytes)) {
+        Ok(reply) => reply.json(),
+        Err(text) => panic!("no answer, but {text:?}"),
     }
 }
 

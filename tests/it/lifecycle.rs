@@ -285,3 +285,24 @@ fn the_stop_signal_is_the_one_asked_for() {
     let lines = std::fs::read_to_string(&record).unwrap();
     assert!(lines.contains("SIGINT") && !lines.contains("SIGTERM"), "{lines}");
 }
+
+#[test]
+fn how_a_foreign_server_ended_is_told_where_the_kernel_tells_it() {
+    let release = rustix::system::uname().release().to_string_lossy().into_owned();
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|word| word.parse().unwrap_or(0));
+    if (numbers.next(), numbers.next()) < (Some(6), Some(15)) {
+        println!("skipped: Linux {release} does not tell");
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let repo = sandbox.repo("shop").server("web", "").add();
+    let mut events = sandbox.events();
+    let foreign = sandbox.fixture("--port 0");
+    let port = foreign.fixture_port();
+    repo.claim(&format!(r#"{{"pid":{},"port":{port},"host":"127.0.0.1"}}"#, foreign.pid()));
+    events.wait("shop/web", "found", |s| s["state"] == "ready" && s["origin"] == "external");
+    foreign.signal(rustix::process::Signal::KILL);
+    // Its parent, this test, collects it.
+    foreign.finish();
+    events.wait("shop/web", "told how it ended", |s| s["state"] == "stopped" && s["exit"]["signal"] == 9);
+}

@@ -18,7 +18,6 @@ mod contract;
 mod daemon;
 mod discovery;
 mod faults;
-mod faults_access;
 mod lifecycle;
 mod logs;
 mod open;

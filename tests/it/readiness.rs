@@ -35,7 +35,8 @@ fn with_a_path_only_success_is_ready() {
     sandbox.repo("shop").server("web", &switch).set("ready = \"http:/healthz\"").add();
     let mut events = sandbox.events();
     let up = sandbox.start(&mut sandbox.command(["up", "shop"]));
-    events.wait_state("shop/web", "starting");
+    let is_refused = |s: &serde_json::Value| s["reason"].as_str().is_some_and(|reason| reason.contains("answered 503"));
+    assert_eq!(events.wait("shop/web", "asked", is_refused)["state"], "starting");
     std::fs::remove_file(sandbox.path("warming")).unwrap();
     up.finish().ok();
 }

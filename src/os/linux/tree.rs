@@ -26,23 +26,55 @@ pub fn descendants(root: u32) -> Vec<u32> {
 /// Sends `signal` to every descendant of `root`, not to `root` itself, and gives the number of processes it reached.
 /// `root` must be a life that the caller has proven its own; it is verified again here. Each descendant is held by a
 /// pidfd before its parentage is read, so a number that is reused meanwhile is never signalled.
+///
+/// KILL goes to a tree that stands still: one that starts processes faster than they are killed would outlive any number
+/// of rounds. So all of it is stopped first, again and again until nobody new is found; no process can refuse that.
 pub fn signal(root: &Instance, signal: Signal) -> io::Result<usize> {
     let Some(held) = Process::hold_instance(root)? else {
         return Ok(0);
     };
-    let mut members = vec![root.pid];
-    let mut reached = 0;
-    for pid in descendants(root.pid) {
+    if signal == Signal::Kill {
+        freeze(&held);
+    }
+    Ok(send_to_all(&held, signal, |_| true).len())
+}
+
+/// After so many rounds a tree that is not yet still is killed as it is.
+const FREEZE_ROUNDS: usize = 100;
+
+fn freeze(root: &Process) {
+    let mut still = Vec::new();
+    // A daemon that a command of the tree started is in it: it must not stop before it kills.
+    let me = std::process::id();
+    for _ in 0..FREEZE_ROUNDS {
+        // By life, not by number: one that is given out again in between is somebody new.
+        let fresh = send_to_all(root, Signal::Stop, |process| {
+            process.instance().pid != me && !still.contains(process.instance())
+        });
+        if fresh.is_empty() {
+            return;
+        }
+        still.extend(fresh);
+    }
+}
+
+/// Sends a signal to those descendants that are `meant`, and gives whom it reached.
+fn send_to_all(root: &Process, signal: Signal, meant: impl Fn(&Process) -> bool) -> Vec<Instance> {
+    let mut members = vec![root.instance().pid];
+    let mut reached = Vec::new();
+    for pid in descendants(root.instance().pid) {
         let Ok(Some(process)) = Process::hold(pid) else { continue };
         // Held first, parentage read after: this very life hangs below the root. One whose parent ended in between
         // went to the root, its subreaper.
         let belongs = stat(pid).is_ok_and(|stat| members.contains(&stat.ppid));
-        if belongs && !held.has_ended() {
+        if belongs && !root.has_ended() {
             members.push(pid);
-            reached += usize::from(process.send(signal).unwrap_or(false));
+            if meant(&process) && process.send(signal).unwrap_or(false) {
+                reached.push(process.instance().clone());
+            }
         }
     }
-    Ok(reached)
+    reached
 }
 
 /// The processes that carry `KEY=value` in the environment they were started with, or whose session the dead process
@@ -56,6 +88,18 @@ pub fn of_run(variable: &str, leader: u32) -> Vec<u32> {
     let is_left = leader > 1 && stat(leader).map_or(true, |stat| stat.state == 'Z');
     let is_of_run = |pid: u32| (is_left && in_session(pid, leader)) || carries(pid, variable);
     all.into_iter().filter(|pid| *pid != me && is_of_run(*pid)).collect()
+}
+
+/// The processes that hold an end of the pipe with this inode, and that may be looked at. Walks the open files of all
+/// processes (about a millisecond for ten of them).
+pub fn holders_of_pipe(inode: u64) -> Vec<u32> {
+    let me = std::process::id();
+    let target = format!("pipe:[{inode}]");
+    let holds = |pid: u32| {
+        let mut files = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+        files.any(|file| fs::read_link(file.path()).is_ok_and(|link| link.as_os_str() == target.as_str()))
+    };
+    process::all_pids().unwrap_or_default().into_iter().filter(|pid| *pid != me && holds(*pid)).collect()
 }
 
 fn in_session(pid: u32, session: u32) -> bool {
@@ -103,5 +147,18 @@ mod tests {
         assert!(signal(root.instance(), Signal::Kill).unwrap() >= 1);
         root.send(Signal::Kill).unwrap();
         child.wait().unwrap();
+    }
+
+    #[test]
+    fn whoever_has_inherited_a_pipe_is_found_by_it() {
+        use std::os::fd::AsFd;
+        let (reader, writer) = std::io::pipe().unwrap();
+        let inode = rustix::fs::fstat(reader.as_fd()).unwrap().st_ino;
+        assert_eq!(holders_of_pipe(inode), Vec::<u32>::new(), "this process itself is not meant");
+        let mut child = Command::new("cat").stdin(Stdio::piped()).stdout(writer).spawn().unwrap();
+        assert_eq!(holders_of_pipe(inode), [child.id()]);
+        drop(child.stdin.take());
+        child.wait().unwrap();
+        assert_eq!(holders_of_pipe(inode), Vec::<u32>::new());
     }
 }

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags};
@@ -158,6 +158,34 @@ impl Folder {
     pub fn renew(&self, name: &str, bytes: &[u8]) -> Result<(), FileError> {
         self.remove(name)?;
         self.replace(name, bytes, Durability::Process)
+    }
+
+    /// Writes over a file where it is, and fills it up with spaces to `room` bytes. A file that has had that room needs
+    /// nothing more of the disk, be it full; one that is missing is made. A reader may see a part of it.
+    pub fn overwrite(&self, name: &str, bytes: &[u8], room: usize) -> Result<(), FileError> {
+        let (file, length) = self.open_in_place(name)?;
+        let mut block = bytes.to_vec();
+        block.resize(room.max(bytes.len()), b' ');
+        file.write_all_at(&block, 0)?;
+        if length > block.len() as u64 {
+            file.set_len(block.len() as u64)?;
+        }
+        Ok(())
+    }
+
+    /// Sees that a file has room for `room` bytes; what it holds stays.
+    pub fn reserve(&self, name: &str, room: usize) -> Result<(), FileError> {
+        let (file, length) = self.open_in_place(name)?;
+        let missing = room.saturating_sub(usize::try_from(length).unwrap_or(usize::MAX));
+        Ok(file.write_all_at(&vec![b' '; missing], length)?)
+    }
+
+    fn open_in_place(&self, name: &str) -> Result<(File, u64), FileError> {
+        let flags =
+            OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let file = File::from(rustix::fs::openat(&self.fd, name, flags, Mode::RUSR | Mode::WUSR)?);
+        let meta = file.metadata()?;
+        if meta.is_file() { Ok((file, meta.len())) } else { Err(FileError::NotRegular) }
     }
 
     /// Removes a file; that it is missing is no error.
@@ -345,6 +373,24 @@ mod tests {
         let mode = std::fs::metadata(dir.path().join("a")).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "no temp file is left");
+    }
+
+    #[test]
+    fn a_file_is_written_over_in_the_room_that_it_has() {
+        let (dir, folder) = folder();
+        let (path, text) = (dir.path().join("a"), |folder: &Folder| folder.read("a", 100).unwrap().0);
+        folder.overwrite("a", b"first", 8).unwrap();
+        assert_eq!(text(&folder), b"first   ");
+        folder.overwrite("a", b"the second", 8).unwrap();
+        assert_eq!(text(&folder), b"the second");
+        folder.overwrite("a", b"3", 4).unwrap();
+        assert_eq!(text(&folder), b"3   ");
+        folder.reserve("a", 6).unwrap();
+        folder.reserve("a", 2).unwrap();
+        assert_eq!(text(&folder), b"3     ");
+        std::fs::remove_file(&path).unwrap();
+        std::os::unix::fs::symlink("/dev/null", &path).unwrap();
+        assert!(folder.overwrite("a", b"x", 1).is_err(), "nothing is written through a link");
     }
 
     #[test]

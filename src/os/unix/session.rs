@@ -212,6 +212,24 @@ impl Default for Relay {
     }
 }
 
+/// The number by which others that hold a pipe can be found (`tree::holders_of_pipe`); `None` where there is no such
+/// search.
+pub fn pipe_number(pipe: &impl AsFd) -> Option<u64> {
+    if cfg!(target_os = "linux") { rustix::fs::fstat(pipe).ok().map(|stat| stat.st_ino) } else { None }
+}
+
+/// The least number of a [`leash`]: above what shells keep for themselves and scripts redirect.
+const LEASH_FD: i32 = 200;
+
+/// A copy of a pipe's end that every process started from now on inherits, and those that it starts, wherever their
+/// standard streams lead. `None` where it would find nobody, or where there are too few open files to be had.
+pub fn leash(end: &impl AsFd) -> Option<OwnedFd> {
+    pipe_number(end)?;
+    let copy = rustix::io::fcntl_dupfd_cloexec(end, LEASH_FD).ok()?;
+    rustix::io::fcntl_setfd(&copy, rustix::io::FdFlags::empty()).ok()?;
+    Some(copy)
+}
+
 /// Lets go of the standard streams: nobody waits for this process through them.
 pub fn close_standard_streams() {
     if let Ok(null) = File::options().read(true).write(true).open("/dev/null") {

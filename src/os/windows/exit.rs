@@ -7,28 +7,49 @@ use std::os::windows::io::{AsHandle, AsRawHandle};
 use tokio::sync::Notify;
 use windows_sys::Win32::Foundation::{HANDLE, INVALID_HANDLE_VALUE};
 use windows_sys::Win32::System::Threading::{
-    INFINITE, RegisterWaitForSingleObject, UnregisterWaitEx, WT_EXECUTEONLYONCE,
+    GetExitCodeProcess, INFINITE, RegisterWaitForSingleObject, UnregisterWaitEx, WT_EXECUTEONLYONCE,
 };
 
 use super::process::Process;
-use crate::model::Instance;
+use crate::model::{Exit, Instance, Timestamp};
 
 /// Ends when `instance` has ended; at once when it already has. The system's thread pool waits, one thread for up to 63
 /// processes.
-pub async fn ended(instance: &Instance) -> io::Result<()> {
+pub async fn ended(instance: &Instance) -> io::Result<Ended> {
     let Some(process) = Process::hold_instance(instance)? else {
-        return Ok(());
+        return Ok(Ended { wait: None });
     };
     let wait = Wait::begin(process)?;
     wait.told.notified().await;
-    Ok(())
+    Ok(Ended { wait: Some(wait) })
+}
+
+/// A process that has ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// `None` when it had ended before anybody took hold of it.
+    wait: Option<Wait>,
+}
+
+impl Ended {
+    /// How it ended, whoever's child it was.
+    #[allow(clippy::unused_async)]
+    pub async fn how(self) -> Option<Exit> {
+        let wait = self.wait?;
+        let mut code = 0;
+        // SAFETY: the handle is open as long as `wait` is.
+        let answer = unsafe { GetExitCodeProcess(wait.process.as_handle().as_raw_handle(), &raw mut code) };
+        super::kernel::succeeded(answer).ok()?;
+        Some(Exit::with_code(code.cast_signed(), Timestamp::now()))
+    }
 }
 
 /// A wait of the thread pool; given up on drop.
+#[derive(Debug)]
 struct Wait {
     registered: HANDLE,
     told: Box<Notify>,
-    _process: Process,
+    process: Process,
 }
 
 // SAFETY: the handle of a wait may be used by any thread.
@@ -47,7 +68,7 @@ impl Wait {
             RegisterWaitForSingleObject(&raw mut registered, handle, Some(tell), context, INFINITE, WT_EXECUTEONLYONCE)
         };
         super::kernel::succeeded(answer)?;
-        Ok(Self { registered, told, _process: process })
+        Ok(Self { registered, told, process })
     }
 }
 

@@ -1,7 +1,7 @@
 //! Private atomic writes, defensive reads, and removal of only what was judged, all relative to a folder.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::windows::fs::OpenOptionsExt;
 use std::os::windows::io::AsRawHandle;
 use std::path::{Component, Path, PathBuf};
@@ -166,6 +166,36 @@ impl Folder {
     /// Writes a file that is not there yet or may be absent for a moment; here the same as [`Folder::replace`].
     pub fn renew(&self, name: &str, bytes: &[u8]) -> Result<(), FileError> {
         self.replace(name, bytes, Durability::Process)
+    }
+
+    /// Writes over a file where it is, and fills it up with spaces to `room` bytes. A file that has had that room needs
+    /// nothing more of the disk, be it full; one that is missing is made. A reader may see a part of it.
+    pub fn overwrite(&self, name: &str, bytes: &[u8], room: usize) -> Result<(), FileError> {
+        let (mut file, length) = self.open_in_place(name)?;
+        let mut block = bytes.to_vec();
+        block.resize(room.max(bytes.len()), b' ');
+        file.write_all(&block).map_err(FileError::of)?;
+        if length > block.len() as u64 {
+            file.set_len(block.len() as u64).map_err(FileError::of)?;
+        }
+        Ok(())
+    }
+
+    /// Sees that a file has room for `room` bytes; what it holds stays.
+    pub fn reserve(&self, name: &str, room: usize) -> Result<(), FileError> {
+        let (mut file, length) = self.open_in_place(name)?;
+        let missing = room.saturating_sub(usize::try_from(length).unwrap_or(usize::MAX));
+        file.seek(SeekFrom::End(0)).and_then(|_| file.write_all(&vec![b' '; missing])).map_err(FileError::of)
+    }
+
+    fn open_in_place(&self, name: &str) -> Result<(File, u64), FileError> {
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(false);
+        options.share_mode(FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE);
+        options.custom_flags(FILE_FLAG_OPEN_REPARSE_POINT);
+        let file = options.open(self.path.join(name)).map_err(FileError::of)?;
+        let meta = file.metadata().map_err(FileError::of)?;
+        if meta.is_file() { Ok((file, meta.len())) } else { Err(FileError::NotRegular) }
     }
 
     /// Removes a file; that it is missing is no error.

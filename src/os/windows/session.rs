@@ -232,6 +232,16 @@ pub fn close_standard_streams() {
     }
 }
 
+/// The number by which others that hold a pipe can be found; Windows has none.
+pub fn pipe_number<T>(_pipe: &T) -> Option<u64> {
+    None
+}
+
+/// A copy of a pipe's end for every process that is started from now on; Windows has no need of one.
+pub fn leash<T>(_end: &T) -> Option<OwnedHandle> {
+    None
+}
+
 /// Makes reading answer `WouldBlock` instead of waiting.
 pub fn set_nonblocking(pipe: &Pipe) -> io::Result<()> {
     // A read that is under way would keep every other call on the pipe waiting.

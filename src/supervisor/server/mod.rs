@@ -21,8 +21,12 @@ pub(super) struct Server {
     pub(super) plan: Plan,
     pub(super) standing: Standing,
     is_wanted: bool,
+    /// Somebody asked for something since this fleet began: that counts, and not what a record says was wanted before.
+    is_asked: bool,
     phase: Phase,
     generation: u64,
+    /// The highest generation that was given to a life, or to an attempt at one.
+    issued: u64,
     /// The latest life whose end is known: what is still told of it is late.
     ended: u64,
     restarts: u32,
@@ -36,8 +40,14 @@ pub(super) struct Server {
     stray: Option<Found>,
     /// Why the port file could not be written.
     file_problem: Option<String>,
+    /// How much of this life's output could not be kept, and why.
+    lost_output: Option<String>,
     /// Who served last: a look at the port file from before its end may be reported after it.
     last_owner: Option<Instance>,
+    /// How it ended, when that was told before its tree's end.
+    owner_exit: Option<Exit>,
+    /// Who serves, or served last, in a server of somebody else's.
+    followed: Option<Instance>,
     since: Option<Timestamp>,
     is_fresh_adoption: bool,
     shown: State,
@@ -97,6 +107,10 @@ struct Running {
     said_ready_ms: Option<u64>,
     /// When the start is called slow.
     slow_ms: Option<u64>,
+    /// When its port file was last written again, until it is seen to be live.
+    rewritten_ms: Option<u64>,
+    /// When the port file is looked at again.
+    recheck_ms: Option<u64>,
 }
 
 impl Running {
@@ -158,6 +172,8 @@ const HEALTH_FAILURES: u8 = 2;
 const FORGIVEN_MS: u64 = 2_000;
 /// What a dead server left behind is given this long to end by itself.
 const SWEEP_MS: u64 = 1_500;
+/// Between two attempts to put back a port file that does not become live.
+const REWRITE_PAUSE_MS: u64 = 1_000;
 
 impl Server {
     pub(super) fn new(id: ServerId, root: PathBuf, plan: Plan) -> Self {
@@ -167,8 +183,10 @@ impl Server {
             plan,
             standing: Standing::Named,
             is_wanted: false,
+            is_asked: false,
             phase: Phase::Stopped,
             generation: 0,
+            issued: 0,
             ended: 0,
             restarts: 0,
             backoff: Backoff::default(),
@@ -178,7 +196,10 @@ impl Server {
             file: None,
             stray: None,
             file_problem: None,
+            lost_output: None,
             last_owner: None,
+            owner_exit: None,
+            followed: None,
             since: None,
             is_fresh_adoption: false,
             shown: State::Stopped,
@@ -189,12 +210,23 @@ impl Server {
 
     /// Does as asked; the last request wins.
     pub(super) fn ask(&mut self, wish: Wish, now: Moment, out: &mut Vec<Effect>) {
+        // It is being forgotten: nothing would tell how to run it, or that it is to stop again.
+        if self.standing == Standing::Leaving && wish != Wish::Down {
+            return;
+        }
         self.is_wanted = wish != Wish::Down;
+        self.is_asked = true;
+        if wish == Wish::Down {
+            // Whatever it is doing: of a life that was not reported yet, the next daemon learns from its record.
+            out.push(Effect::MarkDown { id: self.id.clone() });
+        }
         match (wish, &mut self.phase) {
             (Wish::Up | Wish::Restart, Phase::Clearing) => self.begin_anew(),
             (Wish::Up | Wish::Restart, Phase::Stopped | Phase::Waiting { .. } | Phase::Failed) => {
                 if self.external().is_none() {
                     self.begin_anew();
+                } else if matches!(self.phase, Phase::Waiting { .. }) {
+                    self.phase = self.rest(out);
                 } else {
                     self.is_wanted = false;
                 }
@@ -206,22 +238,14 @@ impl Server {
             }
             (Wish::Up, Phase::Running(_))
             | (Wish::Up | Wish::Restart, Phase::Queued { .. } | Phase::Spawning { .. })
-            | (Wish::Down, Phase::Stopped | Phase::Clearing) => {}
-            (Wish::Down, Phase::Running(_)) => {
-                out.push(Effect::MarkDown { id: self.id.clone() });
-                self.begin_stop(Then::Rest, now, out);
-            }
-            (Wish::Down, Phase::Stopping(stopping)) => {
-                stopping.then = Then::Rest;
-                out.push(Effect::MarkDown { id: self.id.clone() });
-            }
+            // A spawn that is under way is ended when it is reported.
+            | (Wish::Down, Phase::Stopped | Phase::Clearing | Phase::Spawning { .. }) => {}
+            (Wish::Down, Phase::Running(_)) => self.begin_stop(Then::Rest, now, out),
+            (Wish::Down, Phase::Stopping(stopping)) => stopping.then = Then::Rest,
             (Wish::Down, Phase::Queued { .. } | Phase::Waiting { .. } | Phase::Failed) => {
                 self.phase = Phase::Stopped;
                 self.reason = None;
-                out.push(Effect::MarkDown { id: self.id.clone() });
             }
-            // A spawn that is under way is ended when it is reported.
-            (Wish::Down, Phase::Spawning { .. }) => out.push(Effect::MarkDown { id: self.id.clone() }),
         }
     }
 
@@ -239,7 +263,8 @@ impl Server {
 
     /// A queued server's dependencies are ready: it is started.
     pub(super) fn spawn(&mut self, urls: BTreeMap<String, String>, out: &mut Vec<Effect>) {
-        self.generation += 1;
+        self.issued = self.issued.max(self.generation) + 1;
+        self.generation = self.issued;
         self.phase = Phase::Spawning { ended: None };
         out.push(Effect::Spawn { id: self.id.clone(), generation: self.generation, restarts: self.restarts, urls });
     }
@@ -289,21 +314,28 @@ impl Server {
     pub(super) fn adopted(&mut self, adoption: Adoption, now: Moment, out: &mut Vec<Effect>) {
         let is_ours = matches!(self.phase, Phase::Spawning { .. }) && adoption.generation == self.generation;
         let is_running = matches!(self.phase, Phase::Running(_) | Phase::Stopping(_));
-        if is_ours || is_running || adoption.generation < self.generation || adoption.generation <= self.ended {
+        if is_ours || is_running || adoption.generation <= self.ended {
             return;
         }
-        // Of two shims only one has the server's lock; while ours is being spawned, the one that reports has it.
+        // Of two shims only one has the server's lock; while ours is being spawned, the one that reports has it. Its
+        // generation may be lower than what was tried meanwhile.
+        self.issued = self.issued.max(self.generation);
         self.generation = adoption.generation;
         self.restarts = adoption.restarts;
-        self.is_wanted = !adoption.down;
+        self.is_wanted = if self.is_asked { self.is_wanted } else { !adoption.down };
         self.reason = None;
         let Adoption { shim, leader, asked_port, .. } = adoption;
-        self.run(Life { shim, leader, asked_port, origin: Origin::Adopted, was_ready: false }, now, out);
+        // Whether it had been ready is not known; it is taken for a server that had been, as one that ended unseen is.
+        self.run(Life { shim, leader, asked_port, origin: Origin::Adopted, was_ready: true }, now, out);
         self.since = Some(adoption.started_at);
         self.is_fresh_adoption = true;
         self.shown = State::Starting;
-        if adoption.down {
+        if !self.is_wanted {
+            // When it began it took the mark away.
+            out.push(Effect::MarkDown { id: self.id.clone() });
             self.begin_stop(Then::Rest, now, out);
+        } else if adoption.down {
+            self.begin_stop(Then::Start, now, out);
         } else if let Some(exit) = adoption.leader_exit {
             self.leader_ended(adoption.generation, exit, now, out);
         }
@@ -324,10 +356,21 @@ impl Server {
         self.generation = generation;
         self.ended = generation;
         self.restarts = restarts;
+        // What was found out late does not override what was asked for meanwhile.
+        let meant = if self.is_asked && !self.is_wanted && meant != Meant::Down {
+            out.push(Effect::MarkDown { id: self.id.clone() });
+            Meant::Down
+        } else {
+            meant
+        };
         self.is_wanted = meant == Meant::Up;
         // Whether it had been ready is not known; that it was meant to run is.
+        let given_up = end.given_up.clone().filter(|_| !self.is_asked);
         self.died(end, true, now, out);
-        if meant == Meant::Down {
+        if given_up.is_some() {
+            self.phase = Phase::Failed;
+            self.reason = given_up;
+        } else if meant == Meant::Down {
             self.reason = None;
             self.last_lines.clear();
         }
@@ -347,10 +390,26 @@ impl Server {
     }
 
     pub(super) fn tree_ended(&mut self, generation: u64, end: End, now: Moment, out: &mut Vec<Effect>) {
+        // What was read of a life before its end may be told after it, even if it was never known here.
+        let is_news = generation > self.ended;
+        self.ended = self.ended.max(generation);
+        let has_life = matches!(self.phase, Phase::Running(_) | Phase::Stopping(_) | Phase::Spawning { .. });
+        if is_news && !has_life {
+            // A shim that an earlier daemon started as it died: it was over before anybody knew of it.
+            self.generation = self.generation.max(generation);
+            self.last_exit = end.exit;
+            self.last_lines = end.last_lines;
+            if self.is_asked && !self.is_wanted {
+                // When it began it took the mark away.
+                out.push(Effect::MarkDown { id: self.id.clone() });
+            }
+            return out.push(Effect::CheckFile { id: self.id.clone() });
+        }
         if generation != self.generation {
             return;
         }
-        self.ended = generation;
+        let told = self.owner_exit.take().filter(|_| end.lost_shim && end.exit == Exit::default());
+        let end = End { exit: told.unwrap_or(end.exit), ..end };
         // What is known of the port file is about the life that has ended; it is looked at again.
         if matches!(self.phase, Phase::Running(_) | Phase::Stopping(_)) {
             self.file = None;
@@ -392,8 +451,15 @@ impl Server {
         }
         let before = running.serving.clone();
         running.serving = choose(sight, running.life.asked_port, before.as_ref().map(|s| s.port)).cloned();
-        if let Some(socket) = &running.serving {
+        if let Some(socket) = &running.serving
+            && self.last_owner.as_ref() != Some(&socket.owner)
+        {
             self.last_owner = Some(socket.owner.clone());
+            self.owner_exit = None;
+        }
+        if running.stage == Stage::Starting && self.file.as_ref().is_some_and(|file| file.is_ours) {
+            // It was taken over, and its file is of where it listened then.
+            out.push(Effect::CheckFile { id: self.id.clone() });
         }
         match (running.stage, &running.serving) {
             (Stage::Starting | Stage::Lost { .. } | Stage::NotServing, None) => {}
@@ -478,23 +544,35 @@ impl Server {
             self.phase = Phase::Stopped;
         }
         let before = std::mem::replace(&mut self.file, found.filter(|_| !is_of_the_dead));
-        if self.file.is_some() {
+        if let Some(file) = &self.file {
             self.file_problem = None;
             self.stray = None;
+            if !is_running && file.owner.is_some() {
+                self.followed.clone_from(&file.owner);
+            }
         } else if matches!(self.phase, Phase::Stopped | Phase::Waiting { .. } | Phase::Failed) {
             // The file of a server of somebody else's went, its process did not: that is told until it ends.
             let is_theirs = |file: &Found| file.owner.is_some() && !file.is_ours && file.verdict == Verdict::Live;
-            self.stray = before.filter(is_theirs).or(self.stray.take());
+            self.stray = before.clone().filter(is_theirs).or(self.stray.take());
         }
+        let is_news = before != self.file;
         let Phase::Running(running) = &mut self.phase else { return };
         let is_live = self.file.as_ref().is_some_and(|file| file.verdict == Verdict::Live);
+        if is_live {
+            running.rewritten_ms = None;
+        }
         let is_own = self.file.as_ref().is_some_and(|file| !file.is_ours);
         let is_silent =
             self.file.as_ref().is_some_and(|f| matches!(f.verdict, Verdict::Unsure(Unsure::NotListening { .. })));
         if is_silent && running.serving.is_some() {
             out.push(Effect::Look { id: self.id.clone() });
         }
+        let is_ours = self.file.as_ref().is_some_and(|file| file.is_ours);
         match (running.stage, &running.serving) {
+            // Told once: what cannot be removed would be tried for ever.
+            (Stage::Starting, _) if is_ours && !is_live && is_news => {
+                out.push(Effect::WithdrawFile { id: self.id.clone() });
+            }
             (Stage::Announcing(_), _) if is_live => running.stage = Stage::Ready,
             (Stage::Starting, Some(_)) if is_live && is_own && self.plan.settings.ready == Ready::File => {
                 self.become_ready(now, out);
@@ -515,7 +593,16 @@ impl Server {
             (Stage::Announcing(_) | Stage::Ready | Stage::Unhealthy, Some(socket))
                 if !is_live && self.file.as_ref().is_none_or(|file| file.pid != socket.owner.pid) =>
             {
-                out.push(Effect::WriteFile { id: self.id.clone(), socket: socket.clone() });
+                // Written a moment ago and not true: its process has ended, and the sockets will tell. To write it
+                // again at once would go on until they do.
+                let again_ms = running.rewritten_ms.map_or(0, |at| at + REWRITE_PAUSE_MS);
+                if now.mono_ms < again_ms {
+                    running.recheck_ms = Some(again_ms);
+                    out.push(Effect::Look { id: self.id.clone() });
+                } else {
+                    running.rewritten_ms = Some(now.mono_ms);
+                    out.push(Effect::WriteFile { id: self.id.clone(), socket: socket.clone() });
+                }
             }
             _ => {}
         }
@@ -528,8 +615,24 @@ impl Server {
         }
     }
 
-    /// A process that a port file named has ended.
-    pub(super) fn owner_ended(&mut self, owner: &Instance) {
+    pub(super) fn output_lost(&mut self, generation: u64, what: String) {
+        if generation == self.generation && matches!(self.phase, Phase::Running(_)) {
+            self.lost_output = Some(what);
+        }
+    }
+
+    /// The process that served has ended.
+    pub(super) fn owner_ended(&mut self, owner: &Instance, exit: Option<Exit>) {
+        let is_it = |other: &Option<Instance>| other.as_ref().is_some_and(|other| other.is_same_life(owner));
+        if let Some(exit) = exit {
+            let is_ours = is_it(&self.last_owner);
+            // A shim that was killed cannot tell how its server ended.
+            if is_it(&self.followed) || (is_ours && self.is_idle() && self.last_exit == Exit::default()) {
+                self.last_exit = exit;
+            } else if is_ours {
+                self.owner_exit = Some(exit);
+            }
+        }
         let is_owners = |found: &mut Found| found.owner.as_ref().is_some_and(|other| other.is_same_life(owner));
         self.stray.take_if(is_owners);
         // Without its directory nobody will look at the file again.
@@ -575,7 +678,11 @@ impl Server {
                     Stage::Lost { since_ms } => Some(since_ms + FORGIVEN_MS),
                     _ => None,
                 };
-                [running.probe_ms, running.slow_ms, forgiven].into_iter().flatten().min().unwrap_or(u64::MAX)
+                [running.probe_ms, running.slow_ms, running.recheck_ms, forgiven]
+                    .into_iter()
+                    .flatten()
+                    .min()
+                    .unwrap_or(u64::MAX)
             }
         }
     }
@@ -584,8 +691,13 @@ impl Server {
     pub(super) fn tick(&mut self, now: Moment, out: &mut Vec<Effect>) {
         match &mut self.phase {
             Phase::Waiting { until_ms } if *until_ms <= now.mono_ms => {
-                self.restarts += 1;
-                self.phase = Phase::Queued { waits_for: Vec::new() };
+                // Somebody else serves it by now: another copy beside theirs helps nobody.
+                self.phase = if self.external().is_some() {
+                    self.rest(out)
+                } else {
+                    self.restarts += 1;
+                    Phase::Queued { waits_for: Vec::new() }
+                };
             }
             Phase::Stopping(stopping) => {
                 let signals = stopping.ladder.climb(now.mono_ms);
@@ -620,6 +732,10 @@ impl Server {
             running.stage = Stage::NotServing;
             self.reason = Some("alive, but its listener is gone".to_owned());
         }
+        if is_due(running.recheck_ms) {
+            running.recheck_ms = None;
+            out.push(Effect::CheckFile { id: self.id.clone() });
+        }
         if is_due(running.probe_ms) {
             running.probe_ms = None;
             self.probe(out);
@@ -640,6 +756,7 @@ impl Server {
         let settings = &self.plan.settings;
         let probe_ms = matches!(settings.ready, Ready::Log(_)).then_some(now.mono_ms);
         let slow_ms = Some(now.mono_ms.saturating_add(millis(settings.ready_timeout)));
+        self.lost_output = None;
         self.phase = Phase::Running(Running {
             life,
             serving: None,
@@ -648,6 +765,8 @@ impl Server {
             health_failures: 0,
             said_ready_ms: None,
             slow_ms,
+            rewritten_ms: None,
+            recheck_ms: None,
         });
         self.watch(Attention::Close, out);
     }
@@ -655,7 +774,7 @@ impl Server {
     fn listens(&mut self, now: Moment, out: &mut Vec<Effect>) {
         match &self.plan.settings.ready {
             Ready::Listen => self.become_ready(now, out),
-            Ready::Http(_) => {
+            Ready::Http | Ready::Path(_) => {
                 if let Phase::Running(running) = &mut self.phase
                     && running.probe_ms.is_none()
                 {
@@ -764,8 +883,11 @@ impl Server {
         let settings = &self.plan.settings;
         let probe = match (running.stage, &settings.ready, &settings.health, running.address()) {
             (Stage::Starting, Ready::Log(pattern), _, _) => Probe::Log(pattern.clone()),
-            (Stage::Starting, Ready::Http(path), _, Some((address, port))) => {
-                Probe::Ready { address, port, path: path.clone() }
+            (Stage::Starting, Ready::Http, _, Some((address, port))) => {
+                Probe::Ready { address, port, path: "/".to_owned() }
+            }
+            (Stage::Starting, Ready::Path(path), _, Some((address, port))) => {
+                Probe::Health { address, port, path: path.clone() }
             }
             (Stage::Ready | Stage::Unhealthy, _, Some(health), Some((address, port))) => {
                 Probe::Health { address, port, path: health.path.clone() }

@@ -145,7 +145,11 @@ impl Server {
             Phase::Running(Running { stage: Stage::Lost { .. }, .. }) => {
                 Some("its listener is gone; a reload may bring it back".to_owned())
             }
-            Phase::Running(_) => self.reason.clone().or_else(|| self.file_problem.clone()).or_else(verdict),
+            Phase::Running(running) => {
+                let told = self.reason.clone().or_else(|| self.file_problem.clone()).or_else(verdict);
+                // What has a reason and no port is taken for one that lost its listener.
+                told.or_else(|| self.lost_output.clone().filter(|_| running.serving.is_some()))
+            }
             Phase::Stopping(stopping) if self.reason.is_none() => Some(stopping.explain(lost)),
             _ => self.reason.clone().or_else(verdict),
         }

@@ -25,7 +25,7 @@
 //! How it ended is kept in the target folder, and `docs/faults.md` is written anew from the rows, the tests found in
 //! these files and all outcomes kept; of a test without one the page's own last word stands. So a part of the tests can
 //! be run by itself, in one process or in many. A test that is killed counts as failed; one with `#[ignore]` does not
-//! exist. `tests/tidy.rs` knows which rows have no test yet.
+//! exist. `tests/tidy.rs` sees that every row has one.
 
 mod access;
 mod daemon;
