@@ -20,4 +20,5 @@ mod zenity;
 
 mod everyday;
 mod hardships;
+mod services;
 mod trusting;
