@@ -1,5 +1,7 @@
 //! Entries of a menu, and what is different between two menus.
 
+use std::borrow::Cow;
+
 use super::Command;
 
 /// One entry. Its title is plain text: who renders it escapes what the platform takes for a mnemonic.
@@ -7,8 +9,8 @@ use super::Command;
 pub struct Entry {
     /// Unique in the menu and the same as long as the menu has its shape; of what can be clicked, a [`Command`].
     pub id: String,
-    /// What it says.
-    pub title: String,
+    /// What it says; most titles are the same for every server.
+    pub title: Cow<'static, str>,
     /// False where it makes no sense now.
     pub is_enabled: bool,
     /// What sort of entry.
@@ -51,24 +53,29 @@ pub enum Difference {
 }
 
 impl Entry {
-    pub(super) fn item(command: &Command, title: String, is_enabled: bool) -> Self {
+    pub(super) fn item(command: &Command, title: Cow<'static, str>, is_enabled: bool) -> Self {
         Self { id: command.to_string(), title, is_enabled, kind: Kind::Item }
     }
 
-    pub(super) fn check(command: &Command, title: String, is_checked: bool) -> Self {
+    /// The same for the many that every repo has: the command by its word and what it is about.
+    pub(super) fn item_of(word: &str, target: &str, title: Cow<'static, str>, is_enabled: bool) -> Self {
+        Self { id: [word, ":", target].concat(), title, is_enabled, kind: Kind::Item }
+    }
+
+    pub(super) fn check(command: &Command, title: Cow<'static, str>, is_checked: bool) -> Self {
         Self { id: command.to_string(), title, is_enabled: true, kind: Kind::Check(is_checked) }
     }
 
     pub(super) fn text(id: &str, title: String) -> Self {
-        Self { id: id.to_owned(), title, is_enabled: false, kind: Kind::Item }
+        Self { id: id.to_owned(), title: title.into(), is_enabled: false, kind: Kind::Item }
     }
 
     pub(super) fn submenu(id: String, title: String, entries: Vec<Self>) -> Self {
-        Self { id, title, is_enabled: true, kind: Kind::Submenu(entries) }
+        Self { id, title: title.into(), is_enabled: true, kind: Kind::Submenu(entries) }
     }
 
     pub(super) fn separator() -> Self {
-        Self { id: String::new(), title: String::new(), is_enabled: false, kind: Kind::Separator }
+        Self { id: String::new(), title: Cow::Borrowed(""), is_enabled: false, kind: Kind::Separator }
     }
 
     /// Collects what is different from `old`; false when the shape is.
@@ -83,7 +90,7 @@ impl Entry {
         if self.id != old.id {
             return false;
         }
-        let title = (self.title != old.title).then(|| self.title.clone());
+        let title = (self.title != old.title).then(|| self.title.clone().into_owned());
         let is_enabled = (self.is_enabled != old.is_enabled).then_some(self.is_enabled);
         if title.is_some() || is_enabled.is_some() || is_checked.is_some() {
             patches.push(Patch { id: self.id.clone(), title, is_enabled, is_checked });

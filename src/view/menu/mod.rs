@@ -14,6 +14,8 @@ pub use front::{ROOM, choose as choose_front};
 pub use root::{Scene, about, build, counts, lamp};
 pub use server::why;
 
+use std::borrow::Cow;
+
 use crate::model::{Origin, State, Status, Timestamp};
 
 /// What the lamp of the icon shows, from the least to the most urgent.
@@ -40,10 +42,10 @@ pub enum Manner {
 
 impl Manner {
     /// A title written for sentences, in this manner.
-    fn of(self, title: &str) -> String {
+    fn of(self, title: &'static str) -> Cow<'static, str> {
         match self {
-            Self::Sentence => title.to_owned(),
-            Self::Title => title.split(' ').map(capital).collect::<Vec<_>>().join(" "),
+            Self::Sentence => Cow::Borrowed(title),
+            Self::Title => Cow::Owned(title.split(' ').map(capital).collect::<Vec<_>>().join(" ")),
         }
     }
 }

@@ -32,7 +32,7 @@ pub struct Scene<'a> {
 
 /// The menu of a scene.
 pub fn build(scene: &Scene<'_>) -> Vec<Entry> {
-    let title = |text: &str| scene.manner.of(text);
+    let title = |text: &'static str| scene.manner.of(text);
     let repos = by_repo(scene.servers);
     let mut menu = vec![Entry::text("head", head(scene)), Entry::separator()];
     let rows = |names: &mut dyn Iterator<Item = &str>| -> Vec<Entry> {
@@ -45,7 +45,7 @@ pub fn build(scene: &Scene<'_>) -> Vec<Entry> {
             let entries = rows(&mut names.into_iter());
             Entry::submenu(format!("group:{}", folder.display()), short(&home_short(folder)), entries)
         });
-        menu.push(Entry::submenu("all".to_owned(), title("All repositories"), groups.collect()));
+        menu.push(Entry::submenu("all".to_owned(), title("All repositories").into_owned(), groups.collect()));
     }
     let any = |can: fn(&Status) -> bool| scene.is_connected && scene.servers.iter().any(can);
     if !repos.is_empty() {
@@ -145,7 +145,7 @@ fn home_short(folder: &Path) -> String {
 
 /// A repo: its one server's entries, or a submenu for each of several; then what concerns the repo.
 fn repo(scene: &Scene<'_>, name: &str, servers: &[&Status], repos: usize) -> Entry {
-    let title = |text: &str| scene.manner.of(text);
+    let title = |text: &'static str| scene.manner.of(text);
     let is_there = servers.iter().any(|server| !server.missing);
     let mut inside = match servers {
         [only] => entries(only, scene.manner, scene.now),
@@ -154,13 +154,11 @@ fn repo(scene: &Scene<'_>, name: &str, servers: &[&Status], repos: usize) -> Ent
     if servers.len() > 1 {
         inside.push(Entry::separator());
     }
-    let of_repo = |command: fn(String) -> Command, text: &str, is_enabled: bool| {
-        Entry::item(&command(name.to_owned()), title(text), is_enabled)
-    };
-    inside.push(of_repo(Command::Trust, "Trust…", servers.iter().any(|server| needs_approval(server))));
+    let of_repo = |word: &str, text, is_enabled| Entry::item_of(word, name, title(text), is_enabled);
+    inside.push(of_repo("trust", "Trust…", servers.iter().any(|server| needs_approval(server))));
     inside.push(Entry::separator());
-    inside.push(of_repo(Command::Folder, "Open folder", is_there));
-    inside.push(of_repo(Command::Terminal, "Open terminal here", is_there));
+    inside.push(of_repo("folder", "Open folder", is_there));
+    inside.push(of_repo("terminal", "Open terminal here", is_there));
     if repos > ROOM {
         inside.push(Entry::check(
             &Command::Pin(name.to_owned()),
@@ -168,7 +166,7 @@ fn repo(scene: &Scene<'_>, name: &str, servers: &[&Status], repos: usize) -> Ent
             scene.pinned.contains(name),
         ));
     }
-    inside.push(of_repo(Command::Remove, "Remove…", true));
+    inside.push(of_repo("remove", "Remove…", true));
     Entry::submenu(format!("repo:{name}"), repo_title(name, servers), inside)
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Command, Entry, Lamp, Manner, can_start, can_stop, coarse_age, lamp_of, short};
+use super::{Entry, Lamp, Manner, can_start, can_stop, coarse_age, lamp_of, short};
 use crate::model::{Origin, State, Status, Timestamp};
 use crate::view::presentable;
 
@@ -50,20 +50,20 @@ pub(super) fn status_line(server: &Status, now: Timestamp) -> String {
 
 /// The entries that every server has.
 pub(super) fn entries(server: &Status, manner: Manner, now: Timestamp) -> Vec<Entry> {
-    let id = server.id();
-    let item = |command: Command, title: &str, is_enabled: bool| Entry::item(&command, manner.of(title), is_enabled);
+    let id = [&server.repo, "/", &server.server].concat();
+    let item = |word: &str, title, is_enabled| Entry::item_of(word, &id, manner.of(title), is_enabled);
     let (starts, stops) = (can_start(server), can_stop(server));
     vec![
-        Entry::text(&format!("status:{id}"), status_line(server, now)),
+        Entry::text(&["status:", &id].concat(), status_line(server, now)),
         Entry::separator(),
-        item(Command::Open(id.clone()), "Open", server.url.is_some() || starts),
-        item(Command::Start(id.clone()), "Start", starts),
-        item(Command::Stop(id.clone()), "Stop", stops),
-        item(Command::Restart(id.clone()), "Restart", stops && server.trusted && server.command.is_some()),
+        item("open", "Open", server.url.is_some() || starts),
+        item("start", "Start", starts),
+        item("stop", "Stop", stops),
+        item("restart", "Restart", stops && server.trusted && server.command.is_some()),
         Entry::separator(),
-        item(Command::Logs(id.clone()), "Show logs", server.log.is_some()),
-        item(Command::CopyUrl(id.clone()), "Copy URL", server.url.is_some()),
-        item(Command::Why(id), "Why?", needs_words(server)),
+        item("logs", "Show logs", server.log.is_some()),
+        item("copy-url", "Copy URL", server.url.is_some()),
+        item("why", "Why?", needs_words(server)),
     ]
 }
 

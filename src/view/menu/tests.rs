@@ -66,7 +66,7 @@ fn text(entries: &[Entry]) -> String {
     fn push(text: &mut String, entries: &[Entry], depth: usize) {
         for entry in entries {
             let gap = "  ".repeat(depth);
-            let title = if entry.is_enabled { entry.title.clone() } else { format!("[{}]", entry.title) };
+            let title = if entry.is_enabled { entry.title.to_string() } else { format!("[{}]", entry.title) };
             match &entry.kind {
                 Kind::Separator => _ = writeln!(text, "{gap}--"),
                 Kind::Check(true) => _ = writeln!(text, "{gap}{title} ✓"),

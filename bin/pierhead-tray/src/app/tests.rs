@@ -122,10 +122,10 @@ fn only_a_repo_that_comes_or_goes_makes_a_new_menu() {
 #[test]
 fn while_no_daemon_answers_the_menu_says_so_and_recovers() {
     let mut app = app(&[("shop/web", State::Ready)]);
-    assert_eq!((app.tip(), app.shown()[0].title.as_str()), ("1 ready", "1 ready"));
+    assert_eq!((app.tip(), &*app.shown()[0].title), ("1 ready", "1 ready"));
     let actions = on(&mut app, Event::Disconnected);
     assert!(actions.contains(&Action::Light(Lamp::Off)), "{actions:?}");
-    assert_eq!((app.tip(), app.shown()[0].title.as_str()), ("connecting…", "connecting…"));
+    assert_eq!((app.tip(), &*app.shown()[0].title), ("connecting…", "connecting…"));
     let actions = on(&mut app, Event::Connected(vec![server("shop/web", State::Ready)]));
     assert!(actions.contains(&Action::Light(Lamp::Ready)), "{actions:?}");
     assert_eq!(app.tip(), "1 ready");
