@@ -45,6 +45,30 @@ fn a_module_imports_lower_layers_only() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// What the tray may use: it is a client like any other, and draws. Of `survey` it knows only where the user's folders are.
+const OF_THE_TRAY: [&str; 5] = ["api", "client", "model", "paths", "view"];
+
+#[test]
+fn the_tray_is_a_client_like_any_other() {
+    let mut wrong = Vec::new();
+    for file in rust_files("bin/pierhead-tray/src") {
+        let code = code_of(&file).replace("pierhead::survey::places()", "");
+        let modules = imports(&code.replace("crate::", "")).into_iter().filter(|module| layer(module).is_some());
+        let others = modules.filter(|module| !OF_THE_TRAY.contains(&module.as_str()));
+        wrong.extend(others.map(|module| format!("{}: `{module}`", file.display())));
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_command_line_loads_no_gui_library() {
+    let manifest = read(&root().join("Cargo.toml"));
+    let gui = ["arboard", "gtk", "ksni", "muda", "notify-rust", "rfd", "tao", "tray-icon", "winit", "zbus"];
+    let named: Vec<_> =
+        gui.iter().filter(|name| manifest.lines().any(|line| line.starts_with(&format!("{name} =")))).collect();
+    assert!(named.is_empty(), "{named:?} belong to the tray alone");
+}
+
 #[test]
 fn the_supervisor_never_learns_what_time_it_is_and_touches_nothing() {
     let banned =
@@ -62,7 +86,7 @@ fn the_supervisor_never_learns_what_time_it_is_and_touches_nothing() {
 #[test]
 fn unsafe_is_only_where_the_system_is_touched_and_says_why_it_is_sound() {
     let mut wrong = Vec::new();
-    for file in rust_files("src") {
+    for file in rust_files("src").into_iter().chain(rust_files("bin")) {
         let text = read(&file);
         let lines: Vec<&str> = text.lines().collect();
         for (number, line) in lines.iter().enumerate() {
@@ -84,7 +108,7 @@ fn unsafe_is_only_where_the_system_is_touched_and_says_why_it_is_sound() {
 #[test]
 fn every_source_file_begins_with_what_it_is() {
     let begins = |file: &PathBuf| read(file).starts_with("//! ");
-    let wrong: Vec<_> = rust_files("src").into_iter().chain(rust_files("tests")).filter(|file| !begins(file)).collect();
+    let wrong: Vec<_> = ["src", "bin", "tests"].into_iter().flat_map(rust_files).filter(|file| !begins(file)).collect();
     assert!(wrong.is_empty(), "these do not open with a `//!` line: {wrong:#?}");
 }
 
@@ -93,11 +117,13 @@ fn nothing_is_left_undone_and_nothing_is_slept_away() {
     // Split, so that this file does not find itself.
     let banned = [["todo", "!("], ["unimplemented", "!("], ["thread::", "sleep"], ["time::", "sleep("], ["dbg", "!("]];
     let mut wrong = Vec::new();
-    for file in rust_files("src").into_iter().chain(rust_files("tests")) {
+    for file in ["src", "bin", "tests"].into_iter().flat_map(rust_files) {
         let code = code_of(&file);
         for word in banned.map(|parts| parts.concat()) {
-            // A daemon's timers are tokio's: it may sleep until one is due.
-            let is_timer = word.starts_with("time::") && file.starts_with(root().join("src/daemon"));
+            // A daemon's timers are tokio's: it may sleep until one is due. The tray lets go of a daemon that does not start.
+            let may_wait =
+                ["src/daemon", "bin/pierhead-tray/src/link.rs"].iter().any(|path| file.starts_with(root().join(path)));
+            let is_timer = word.starts_with("time::") && may_wait;
             if code.contains(&word) && !is_timer {
                 wrong.push(format!("{}: `{word}`", file.display()));
             }
@@ -120,11 +146,11 @@ fn no_file_names_the_place_it_was_written_in() {
 
 #[test]
 fn every_dependency_says_what_it_spares() {
-    let manifest = read(&root().join("Cargo.toml"));
     let mut in_dependencies = false;
     let mut entry = String::new();
     let mut wrong = Vec::new();
-    for line in manifest.lines() {
+    let manifests = ["Cargo.toml", "bin/pierhead-tray/Cargo.toml"].map(|path| read(&root().join(path)));
+    for line in manifests.iter().flat_map(|manifest| manifest.lines()) {
         if line.starts_with('[') {
             in_dependencies = line.contains("dependencies");
         } else if in_dependencies && !line.trim().is_empty() && !line.starts_with('#') {

@@ -113,6 +113,12 @@ pub(super) struct Trust {
     /// Approve without being asked
     #[arg(long, short)]
     pub(super) yes: bool,
+    /// Print what waits for approval, with a digest of it, and approve nothing
+    #[arg(long, conflicts_with_all = ["yes", "digest"])]
+    pub(super) json: bool,
+    /// Approve what `trust --json` showed under this digest, and nothing else
+    #[arg(long, conflicts_with = "yes")]
+    pub(super) digest: Option<String>,
 }
 
 #[derive(Debug, Args)]

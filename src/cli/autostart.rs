@@ -1,4 +1,4 @@
-//! `autostart`: the daemon at login, by the means each desktop reads.
+//! `autostart`: the tray at login, or the daemon where there is no tray, by the means each desktop reads.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -14,11 +14,11 @@ pub(super) fn autostart(autostart: &Autostart) -> Result<(), Failure> {
     match autostart.verb.unwrap_or(AutostartVerb::Status) {
         AutostartVerb::On => {
             entry.write()?;
-            output::say(&format!("the daemon starts at login: `{}`", entry.path.display()));
+            output::say(&format!("the {} starts at login: `{}`", entry.what(), entry.path.display()));
         }
         AutostartVerb::Off => {
             entry.remove()?;
-            output::say("the daemon does not start at login");
+            output::say("nothing starts at login");
         }
         AutostartVerb::Status => {
             let word = match entry.read() {
@@ -36,6 +36,8 @@ pub(super) fn autostart(autostart: &Autostart) -> Result<(), Failure> {
 struct Entry {
     path: PathBuf,
     program: PathBuf,
+    /// What the program is told: nothing for the tray, which starts the daemon itself.
+    args: &'static [&'static str],
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,11 +58,21 @@ impl Entry {
         } else {
             dirs.config_dir().join("autostart/pierhead.desktop")
         };
-        Ok(Self { path, program: own_program()? })
+        let own = own_program()?;
+        let tray = own.with_file_name(if cfg!(windows) { "pierhead-tray.exe" } else { "pierhead-tray" });
+        Ok(if tray.is_file() {
+            Self { path, program: tray, args: &[] }
+        } else {
+            Self { path, program: own, args: &["daemon", "start"] }
+        })
+    }
+
+    fn what(&self) -> &'static str {
+        if self.args.is_empty() { "tray" } else { "daemon" }
     }
 
     fn write(&self) -> Result<(), Failure> {
-        Ok(files::replace(&self.path, text(&self.program).as_bytes(), Durability::Power)?)
+        Ok(files::replace(&self.path, text(&self.program, self.args).as_bytes(), Durability::Power)?)
     }
 
     fn remove(&self) -> Result<(), Failure> {
@@ -84,21 +96,22 @@ impl Entry {
     }
 }
 
-fn text(program: &Path) -> String {
+fn text(program: &Path, args: &[&str]) -> String {
     let program = quoted(program);
+    let words: String = args.iter().flat_map(|arg| [" ", arg]).collect();
     if cfg!(target_os = "macos") {
         format!(
             "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<plist version=\"1.0\"><dict>\n\
              <key>Label</key><string>pierhead.daemon</string>\n<key>RunAtLoad</key><true/>\n\
-             <key>ProgramArguments</key><array><string>{program}</string><string>daemon</string>\
-             <string>start</string></array>\n</dict></plist>\n"
+             <key>ProgramArguments</key><array><string>{program}</string>{}</array>\n</dict></plist>\n",
+            args.iter().flat_map(|arg| ["<string>", arg, "</string>"]).collect::<String>()
         )
     } else if cfg!(windows) {
-        format!("@start \"\" /b {program} daemon start\r\n")
+        format!("@start \"\" /b {program}{words}\r\n")
     } else {
         format!(
             "[Desktop Entry]\nType=Application\nName=Pierhead\nComment=Keeps dev servers findable\n\
-             Exec={program} daemon start\nTerminal=false\nNoDisplay=true\n"
+             Exec={program}{words}\nTerminal=false\nNoDisplay=true\n"
         )
     }
 }

@@ -11,7 +11,7 @@ use crate::api::{Failure, Kind, Request, Verb};
 use crate::client::block_on;
 use crate::model::{Timestamp, is_valid_name};
 use crate::os::files::{Durability, Folder};
-use crate::settings::{MANIFEST_NAME, Manifest, Repo};
+use crate::settings::{Approval, MANIFEST_NAME, Manifest, Repo, ServerSettings, hex_hash};
 use crate::survey::{Files, LastRun, Store, StoreError, approval_in, ask_each, places, run_record};
 
 impl From<StoreError> for Failure {
@@ -64,32 +64,72 @@ enum Outcome {
     NothingToApprove,
 }
 
-/// Shows what is not approved yet and asks for it.
-fn approve(store: &Store, repo: &Repo, manifest: &Manifest, yes: bool) -> Result<Outcome, Failure> {
-    let trust = store.trust().value;
-    let files = Files::of(&repo.root);
-    let mut open = Vec::new();
-    for server in &manifest.servers {
-        let Some(approval) = approval_in(&files, server) else { continue };
-        if !trust.holds(&repo.root, &server.name, &approval) {
-            let what = if trust.knows(&repo.root, &server.name) { "changed" } else { "would run" };
-            output::say(&format!("{}/{} {what}:", repo.name, server.name));
-            output::say(trust.difference(&repo.root, &server.name, &approval).trim_end());
-            open.push((server.name.clone(), approval));
+/// What a repo would run and nobody has approved as it stands.
+struct Waiting {
+    servers: Vec<Proposal>,
+}
+
+/// One server of them.
+struct Proposal {
+    server: String,
+    approval: Approval,
+    was_approved: bool,
+    difference: String,
+}
+
+impl Waiting {
+    fn of(store: &Store, repo: &Repo, manifest: &Manifest) -> Self {
+        let trust = store.trust().value;
+        let files = Files::of(&repo.root);
+        let propose = |server: &ServerSettings| {
+            let approval = approval_in(&files, server)?;
+            (!trust.holds(&repo.root, &server.name, &approval)).then(|| Proposal {
+                server: server.name.clone(),
+                was_approved: trust.knows(&repo.root, &server.name),
+                difference: trust.difference(&repo.root, &server.name, &approval),
+                approval,
+            })
+        };
+        Self { servers: manifest.servers.iter().filter_map(propose).collect() }
+    }
+
+    /// One word for all of it: whoever was shown it can approve just that.
+    fn digest(&self) -> String {
+        let facts = self.servers.iter().map(|proposal| format!("{} {}\n", proposal.server, proposal.approval.hash));
+        hex_hash(facts.collect::<String>().as_bytes())
+    }
+
+    fn say(&self, repo: &Repo) {
+        for proposal in &self.servers {
+            let what = if proposal.was_approved { "changed" } else { "would run" };
+            output::say(&format!("{}/{} {what}:", repo.name, proposal.server));
+            output::say(proposal.difference.trim_end());
         }
     }
-    if open.is_empty() {
+
+    /// Approves what was read, whatever the files say by now.
+    fn approve(self, store: &Store, repo: &Repo) -> Result<(), Failure> {
+        store.change_trust(|trust| {
+            for proposal in self.servers {
+                trust.approve(&repo.root, &proposal.server, proposal.approval);
+            }
+        })?;
+        output::say("approved");
+        Ok(())
+    }
+}
+
+/// Shows what is not approved yet and asks for it.
+fn approve(store: &Store, repo: &Repo, manifest: &Manifest, yes: bool) -> Result<Outcome, Failure> {
+    let waiting = Waiting::of(store, repo, manifest);
+    if waiting.servers.is_empty() {
         return Ok(Outcome::NothingToApprove);
     }
+    waiting.say(repo);
     if !yes && output::confirm("Approve?") != Some(true) {
         return Ok(Outcome::Declined);
     }
-    store.change_trust(|trust| {
-        for (server, approval) in open {
-            trust.approve(&repo.root, &server, approval);
-        }
-    })?;
-    output::say("approved");
+    waiting.approve(store, repo)?;
     Ok(Outcome::Approved)
 }
 
@@ -97,6 +137,12 @@ pub(super) fn trust(trust: &Trust) -> Result<(), Failure> {
     let store = Store::new(places());
     let repo = target::repo(&store, trust.repo.as_deref())?;
     let manifest = target::manifest(&repo)?;
+    if trust.json {
+        return print_waiting(&Waiting::of(&store, &repo, &manifest), &repo);
+    }
+    if let Some(digest) = &trust.digest {
+        return approve_shown(&store, &repo, &manifest, digest);
+    }
     match approve(&store, &repo, &manifest, trust.yes)? {
         Outcome::Approved => reload(&store),
         Outcome::NothingToApprove => {
@@ -108,6 +154,29 @@ pub(super) fn trust(trust: &Trust) -> Result<(), Failure> {
                 .hint(format!("`pierhead trust {} --yes` approves them without asking", repo.name)))
         }
     }
+}
+
+fn print_waiting(waiting: &Waiting, repo: &Repo) -> Result<(), Failure> {
+    let servers = waiting.servers.iter().map(|proposal| {
+        json!({
+            "server": proposal.server, "changed": proposal.was_approved, "difference": proposal.difference,
+            "command": proposal.approval.text,
+        })
+    });
+    let servers: Vec<_> = servers.collect();
+    output::print_json(&json!({ "repo": repo.name, "digest": waiting.digest(), "servers": servers }))
+}
+
+/// Approves what a person was shown before; what changed since was not shown.
+fn approve_shown(store: &Store, repo: &Repo, manifest: &Manifest, digest: &str) -> Result<(), Failure> {
+    let waiting = Waiting::of(store, repo, manifest);
+    if waiting.digest() != digest {
+        let message = format!("the commands of `{}` changed since they were shown: nothing was approved", repo.name);
+        return Err(Failure::new(Kind::NotTrusted, message)
+            .hint(format!("`pierhead trust {}` shows them as they are now", repo.name)));
+    }
+    waiting.approve(store, repo)?;
+    reload(store)
 }
 
 pub(super) fn remove(remove: &Remove) -> Result<(), Failure> {

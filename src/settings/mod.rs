@@ -8,6 +8,7 @@ mod registry;
 mod trust;
 mod user;
 
+pub(crate) use approval::hex_hash;
 pub use approval::{Approval, approval_of};
 pub use fill::{Placeholders, UnknownUrl, fill};
 pub use manifest::{CommandLine, Health, Manifest, ManifestError, Ready, Restart, ServerSettings};

@@ -1,5 +1,7 @@
 //! What people read, made from [`Status`]: tables and texts as data. Pure.
 
+pub mod menu;
+
 use std::fmt::Write as _;
 
 use crate::model::{Origin, State, Status, Timestamp};

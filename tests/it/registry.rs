@@ -108,6 +108,26 @@ fn a_changed_command_is_refused_with_the_difference() {
 }
 
 #[test]
+fn what_is_approved_by_a_digest_is_what_was_shown() {
+    let sandbox = Sandbox::new();
+    let repo = sandbox.repo("shop").server("web", "--print old-word").add();
+    repo.rewrite_settings("old-word", "new-word");
+    let shown = sandbox.json(["trust", "shop", "--json"]);
+    assert_eq!((&shown["repo"], &shown["servers"][0]["changed"]), (&"shop".into(), &true.into()));
+    let difference = shown["servers"][0]["difference"].as_str().unwrap();
+    assert!(difference.contains("old-word") && difference.contains("new-word"), "{difference}");
+    let digest = shown["digest"].as_str().unwrap();
+    // Between the showing and the yes it becomes another one.
+    repo.rewrite_settings("new-word", "evil-word");
+    sandbox.run(["trust", "shop", "--digest", digest]).code_is(6).says("changed since");
+    assert_eq!(sandbox.status("shop")["trusted"], false);
+    repo.rewrite_settings("evil-word", "new-word");
+    sandbox.run(["trust", "shop", "--digest", digest]).ok();
+    assert_eq!(sandbox.status("shop")["trusted"], true);
+    assert_eq!(sandbox.json(["trust", "shop", "--json"])["servers"], serde_json::json!([]));
+}
+
+#[test]
 fn a_changed_package_script_is_refused_too() {
     let sandbox = Sandbox::new();
     let repo = sandbox.repo("shop").server_with("web", "\"npm run dev\"").write();

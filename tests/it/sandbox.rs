@@ -148,7 +148,7 @@ impl Sandbox {
 
     /// `pierhead` with arguments, from the home folder.
     pub(crate) fn command<A: AsRef<str>>(&self, args: impl IntoIterator<Item = A>) -> Command {
-        let mut command = self.program(env!("CARGO_BIN_EXE_pierhead"));
+        let mut command = self.program(pierhead());
         command.args(args.into_iter().map(|arg| arg.as_ref().to_owned()));
         command
     }
@@ -273,7 +273,7 @@ impl Sandbox {
         let is_expected = |pid: &u32| Some(*pid) == daemon || self.groups.borrow().contains(pid);
         for pid in self.processes().into_iter().filter(|pid| !is_expected(pid)) {
             let command = limits::command_of(pid);
-            let is_shim = command.starts_with(&format!("{} shim", env!("CARGO_BIN_EXE_pierhead")));
+            let is_shim = command.starts_with(&format!("{} shim", pierhead().display()));
             assert!(is_shim || !limits::is_alive(pid), "{pid} is left: {command}");
             limits::wait_gone(pid);
         }
@@ -370,6 +370,13 @@ impl Running {
     #[track_caller]
     pub(crate) fn wait_line(&self, text: &str) -> String {
         wait_line(&self.stdout, text, &self.args)
+    }
+
+    /// Reads stderr up to the first line that contains `text`. For tests/tray, which shares this file.
+    #[allow(dead_code)]
+    #[track_caller]
+    pub(crate) fn wait_error(&self, text: &str) -> String {
+        wait_line(&self.stderr, text, &self.args)
     }
 
     /// The port that a fixture says it listens on.
@@ -482,9 +489,21 @@ pub(crate) fn kill(pid: u32, signal: Signal) {
     let _ = kill_process(number(pid).expect("a process's number"), signal);
 }
 
+/// The program. Cargo tells the tests of its own package where it is; beside others' tests it lies one folder up.
+pub(crate) fn pierhead() -> PathBuf {
+    let beside = || {
+        let test = std::env::current_exe().expect("this test is a file");
+        test.ancestors().nth(2).expect("it is in deps").join("pierhead")
+    };
+    let path = option_env!("CARGO_BIN_EXE_pierhead").map_or_else(beside, PathBuf::from);
+    let path = fs::canonicalize(&path);
+    path.unwrap_or_else(|error| panic!("`pierhead` is not built ({error}): run `cargo build`"))
+}
+
 /// The fixture: examples are built beside the binary by `cargo test` and `cargo nextest run` without a target given.
 pub(crate) fn fixture() -> PathBuf {
-    let folder = Path::new(env!("CARGO_BIN_EXE_pierhead")).parent().expect("the binary is in a folder");
+    let program = pierhead();
+    let folder = program.parent().expect("the binary is in a folder");
     let path = folder.join("examples/fixture");
     assert!(path.exists(), "`{}` is not built: run `cargo build --example fixture`", path.display());
     path

@@ -1,0 +1,131 @@
+//! The connection to the daemon: follows it, starts it when none runs, asks it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use pierhead::api::{Failure, Kind, Line, Request, Verb};
+use pierhead::client::Client;
+use pierhead::paths::Places;
+use tokio::sync::mpsc;
+
+use crate::app::Event;
+use crate::post::{Input, Post};
+
+/// Where questions to the daemon go.
+#[derive(Debug, Clone)]
+pub(crate) struct Link(mpsc::UnboundedSender<Order>);
+
+#[derive(Debug)]
+enum Order {
+    Ask(Verb, Request),
+    StopServersAndEnd,
+}
+
+/// Before a daemon that has ended is started again: who ended it may start another one.
+const GRACE: Duration = Duration::from_millis(500);
+/// Between tries to start one that does not start.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+impl Link {
+    /// Follows the daemon from a thread of its own; `program` is the `pierhead` that is started as one.
+    pub(crate) fn new(places: &Places, program: PathBuf, post: Post) -> std::io::Result<Self> {
+        let (orders, inbox) = mpsc::unbounded_channel();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let work = Work { client: Client::new(places), program, log: places.daemon_log(), post };
+        std::thread::Builder::new().name("link".to_owned()).spawn(move || runtime.block_on(work.run(inbox)))?;
+        Ok(Self(orders))
+    }
+
+    /// Asks; what does not work is told to the person.
+    pub(crate) fn ask(&self, verb: Verb, request: Request) {
+        let _ = self.0.send(Order::Ask(verb, request));
+    }
+
+    /// Stops all servers, then tells the loop to end.
+    pub(crate) fn stop_servers_and_end(&self) {
+        let _ = self.0.send(Order::StopServersAndEnd);
+    }
+}
+
+#[derive(Clone)]
+struct Work {
+    client: Client,
+    program: PathBuf,
+    log: PathBuf,
+    post: Post,
+}
+
+impl Work {
+    async fn run(self, mut inbox: mpsc::UnboundedReceiver<Order>) {
+        let follower = self.clone();
+        let follow = tokio::spawn(async move { follower.follow().await });
+        while let Some(order) = inbox.recv().await {
+            let work = self.clone();
+            match order {
+                Order::Ask(verb, request) => drop(tokio::spawn(async move { work.ask(verb, &request).await })),
+                Order::StopServersAndEnd => {
+                    let all = Request { all: true, wait: true, ..Request::default() };
+                    if let Err(failure) = self.client.ask(Verb::Down, &all).await {
+                        eprintln!("pierhead-tray: {failure}");
+                    }
+                    (self.post)(Input::End);
+                }
+            }
+        }
+        follow.abort();
+    }
+
+    /// For as long as the tray lives.
+    async fn follow(&self) {
+        loop {
+            match self.client.start(&self.program, &self.log).await {
+                Ok(()) => {
+                    self.read().await;
+                    (self.post)(Input::Happened(Event::Disconnected));
+                    tokio::time::sleep(GRACE).await;
+                }
+                Err(failure) => {
+                    eprintln!("pierhead-tray: {failure}");
+                    tokio::time::sleep(PATIENCE).await;
+                }
+            }
+        }
+    }
+
+    /// Until the daemon ends.
+    async fn read(&self) {
+        let Ok(mut events) = self.client.events().await else { return };
+        while let Some(line) = events.next().await {
+            let event = match line {
+                Line::Snapshot { servers } => Event::Connected(servers),
+                Line::Change { what, server, .. } if what == "removed" => Event::Removed(server.id()),
+                Line::Change { server, .. } => Event::Changed(server),
+            };
+            (self.post)(Input::Happened(event));
+        }
+    }
+
+    async fn ask(&self, verb: Verb, request: &Request) {
+        let mut answer = self.client.ask(verb, request).await;
+        if matches!(&answer, Err(failure) if failure.kind == Kind::DaemonUnreachable) {
+            answer = self.start_and_ask(verb, request).await;
+        }
+        if let Err(failure) = answer {
+            (self.post)(Input::Trouble(format!("{} did not work", doing(verb)), failure.to_string()));
+        }
+    }
+
+    async fn start_and_ask(&self, verb: Verb, request: &Request) -> Result<pierhead::api::Asked, Failure> {
+        self.client.start(&self.program, &self.log).await?;
+        self.client.ask(verb, request).await
+    }
+}
+
+fn doing(verb: Verb) -> &'static str {
+    match verb {
+        Verb::Up => "Starting",
+        Verb::Down => "Stopping",
+        Verb::Restart => "Restarting",
+        Verb::Wait => "Waiting",
+    }
+}

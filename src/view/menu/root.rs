@@ -1,0 +1,201 @@
+//! The whole menu: head line, repos, and what concerns all of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use super::server::{brief, entries, needs_approval, sign};
+use super::{Command, Entry, Kind, Lamp, Manner, ROOM, can_start, can_stop, lamp_of, short};
+use crate::model::{State, Status, Timestamp};
+
+/// Everything that the menu shows.
+#[derive(Debug, Clone, Copy)]
+pub struct Scene<'a> {
+    /// By repo and name.
+    pub servers: &'a [Status],
+    /// False while no daemon answers.
+    pub is_connected: bool,
+    /// The repos at the root, as [`choose_front`](super::choose_front) chose them.
+    pub front: &'a [String],
+    /// Those that are kept there.
+    pub pinned: &'a BTreeSet<String>,
+    /// Whether the tray starts at login.
+    pub at_login: bool,
+    /// Whether it notifies.
+    pub notifies: bool,
+    /// What is being done, such as a question that stands: it cannot be asked for again meanwhile.
+    pub busy: &'a BTreeSet<Command>,
+    /// How titles are written.
+    pub manner: Manner,
+    /// For how long something has been so.
+    pub now: Timestamp,
+}
+
+/// The menu of a scene.
+pub fn build(scene: &Scene<'_>) -> Vec<Entry> {
+    let title = |text: &str| scene.manner.of(text);
+    let repos = by_repo(scene.servers);
+    let mut menu = vec![Entry::text("head", head(scene)), Entry::separator()];
+    let rows = |names: &mut dyn Iterator<Item = &str>| -> Vec<Entry> {
+        names.filter_map(|name| repos.get(name).map(|servers| repo(scene, name, servers, repos.len()))).collect()
+    };
+    menu.extend(rows(&mut scene.front.iter().map(String::as_str)));
+    let rest: Vec<&str> = repos.keys().copied().filter(|name| !scene.front.iter().any(|front| front == name)).collect();
+    if !rest.is_empty() {
+        let groups = grouped(&repos, &rest).into_iter().map(|(folder, names)| {
+            let entries = rows(&mut names.into_iter());
+            Entry::submenu(format!("group:{}", folder.display()), short(&home_short(folder)), entries)
+        });
+        menu.push(Entry::submenu("all".to_owned(), title("All repositories"), groups.collect()));
+    }
+    let any = |can: fn(&Status) -> bool| scene.is_connected && scene.servers.iter().any(can);
+    if !repos.is_empty() {
+        menu.push(Entry::separator());
+    }
+    menu.extend([
+        Entry::item(&Command::Add, title("Add repository…"), true),
+        Entry::item(&Command::StartAll, title("Start all"), any(can_start)),
+        Entry::item(&Command::StopAll, title("Stop all"), any(can_stop)),
+        Entry::separator(),
+        Entry::check(&Command::AtLogin, title("Start at login"), scene.at_login),
+        Entry::check(&Command::Notifications, title("Notifications"), scene.notifies),
+        Entry::item(&Command::LogsFolder, title("Show logs folder"), true),
+        Entry::item(&Command::About, title("About Pierhead"), true),
+        Entry::separator(),
+        Entry::item(&Command::Quit, title("Quit"), true),
+    ]);
+    scene.busy.iter().for_each(|command| disable(&mut menu, &command.to_string()));
+    menu
+}
+
+fn disable(entries: &mut [Entry], id: &str) {
+    for entry in entries {
+        if entry.id == id {
+            entry.is_enabled = false;
+        }
+        if let Kind::Submenu(inside) = &mut entry.kind {
+            disable(inside, id);
+        }
+    }
+}
+
+/// What the icon's lamp shows.
+pub fn lamp(servers: &[Status]) -> Lamp {
+    servers.iter().map(lamp_of).max().unwrap_or(Lamp::Off)
+}
+
+/// The counts in words, as in the tooltip: "3 ready · 1 failed".
+pub fn counts(servers: &[Status]) -> String {
+    let count = |state: State| servers.iter().filter(|server| server.state == state).count();
+    let states = [
+        (State::Ready, "ready"),
+        (State::Failed, "failed"),
+        (State::Unhealthy, "unhealthy"),
+        (State::NotServing, "not serving"),
+        (State::Starting, "starting"),
+        (State::Waiting, "waiting"),
+        (State::Stopping, "stopping"),
+    ];
+    let named = states.into_iter().map(|(state, word)| (count(state), word)).filter(|(count, _)| *count > 0);
+    let parts: Vec<String> = named.map(|(count, word)| format!("{count} {word}")).collect();
+    if parts.is_empty() { "nothing runs".to_owned() } else { parts.join(" · ") }
+}
+
+/// What "About" says.
+pub fn about(version: &str) -> String {
+    format!(
+        "Pierhead {version}\n\nKeeps every repo's dev servers findable: starts, stops and restarts them, and opens each one \
+         at the port it really has.\n\nLicensed under MIT or Apache-2.0."
+    )
+}
+
+fn head(scene: &Scene<'_>) -> String {
+    if !scene.is_connected {
+        return "connecting…".to_owned();
+    }
+    if scene.servers.is_empty() { "no repositories yet".to_owned() } else { counts(scene.servers) }
+}
+
+fn by_repo(servers: &[Status]) -> BTreeMap<&str, Vec<&Status>> {
+    let mut repos: BTreeMap<&str, Vec<&Status>> = BTreeMap::new();
+    for server in servers {
+        repos.entry(&server.repo).or_default().push(server);
+    }
+    repos
+}
+
+/// Names by the folder that their repos lie in.
+fn grouped<'a>(repos: &BTreeMap<&str, Vec<&'a Status>>, names: &[&'a str]) -> BTreeMap<&'a Path, Vec<&'a str>> {
+    let mut groups: BTreeMap<&Path, Vec<&str>> = BTreeMap::new();
+    for name in names {
+        let root = repos.get(name).and_then(|servers| servers.first()).map(|server| server.root.as_path());
+        let folder = root.and_then(Path::parent).unwrap_or(Path::new("/"));
+        groups.entry(folder).or_default().push(name);
+    }
+    groups
+}
+
+/// The last two components: whole paths are wider than a menu.
+fn home_short(folder: &Path) -> String {
+    let names: Vec<_> = folder.components().map(|part| part.as_os_str().to_string_lossy().into_owned()).collect();
+    if names.len() <= 3 {
+        return folder.display().to_string();
+    }
+    format!("…/{}", names[names.len() - 2..].join("/"))
+}
+
+/// A repo: its one server's entries, or a submenu for each of several; then what concerns the repo.
+fn repo(scene: &Scene<'_>, name: &str, servers: &[&Status], repos: usize) -> Entry {
+    let title = |text: &str| scene.manner.of(text);
+    let is_there = servers.iter().any(|server| !server.missing);
+    let mut inside = match servers {
+        [only] => entries(only, scene.manner, scene.now),
+        several => several.iter().map(|server| submenu(server, scene)).collect(),
+    };
+    if servers.len() > 1 {
+        inside.push(Entry::separator());
+    }
+    let of_repo = |command: fn(String) -> Command, text: &str, is_enabled: bool| {
+        Entry::item(&command(name.to_owned()), title(text), is_enabled)
+    };
+    inside.push(of_repo(Command::Trust, "Trust…", servers.iter().any(|server| needs_approval(server))));
+    inside.push(Entry::separator());
+    inside.push(of_repo(Command::Folder, "Open folder", is_there));
+    inside.push(of_repo(Command::Terminal, "Open terminal here", is_there));
+    if repos > ROOM {
+        inside.push(Entry::check(
+            &Command::Pin(name.to_owned()),
+            title("Keep at the top"),
+            scene.pinned.contains(name),
+        ));
+    }
+    inside.push(of_repo(Command::Remove, "Remove…", true));
+    Entry::submenu(format!("repo:{name}"), repo_title(name, servers), inside)
+}
+
+fn submenu(server: &Status, scene: &Scene<'_>) -> Entry {
+    let title = with_words(&format!("{} {}", sign(lamp_of(server)), server.server), &brief(server));
+    Entry::submenu(format!("server:{}", server.id()), title, entries(server, scene.manner, scene.now))
+}
+
+fn repo_title(name: &str, servers: &[&Status]) -> String {
+    let lamp = servers.iter().map(|server| lamp_of(server)).max().unwrap_or(Lamp::Off);
+    let title = format!("{} {name}", sign(lamp));
+    let ready = servers.iter().filter(|server| server.state == State::Ready).count();
+    let worst = servers.iter().max_by_key(|server| lamp_of(server));
+    match (servers, lamp, worst) {
+        ([only], _, _) => with_words(&title, &brief(only)),
+        (_, Lamp::Ready, _) if ready < servers.len() => {
+            with_words(&title, &format!("{ready} of {} ready", servers.len()))
+        }
+        (_, Lamp::Ready, _) => with_words(&title, "all ready"),
+        (_, Lamp::Busy | Lamp::Failed, Some(worst)) => {
+            with_words(&title, &format!("{} {}", worst.server, brief(worst)))
+        }
+        (_, _, Some(_)) if servers.iter().any(|server| needs_approval(server)) => with_words(&title, "needs approval"),
+        _ => title,
+    }
+}
+
+fn with_words(title: &str, words: &str) -> String {
+    if words.is_empty() { title.to_owned() } else { format!("{title} · {words}") }
+}

@@ -1,0 +1,182 @@
+//! What people do every day.
+
+use std::fs;
+
+use rustix::process::Signal;
+
+use crate::bus::{Bus, Panel};
+use crate::desk::Tray;
+use crate::limits;
+use crate::sandbox::{Sandbox, kill};
+use crate::zenity::{Opener, Person};
+
+fn is_green([red, green, _]: [u8; 3]) -> bool {
+    green > 150 && red < 100
+}
+
+fn is_red([red, green, _]: [u8; 3]) -> bool {
+    red > 200 && green < 120
+}
+
+#[test]
+fn a_server_is_started_opened_restarted_and_left_running_from_the_menu() {
+    let sandbox = Sandbox::new();
+    let bus = Bus::start(&sandbox);
+    let panel = Panel::start(&bus);
+    let mut person = Person::sits_down(&sandbox);
+    let browser = Opener::install(&sandbox, "browser");
+    sandbox.set_env("BROWSER", "browser");
+    let repo = sandbox.repo("shop").server("web", "").set("restart = \"never\"\nopen_path = \"/admin\"").add();
+    let (tray, icon) = Tray::on(&sandbox, &bus, &panel);
+    assert_eq!(icon.tip(), "nothing runs");
+    assert!(!is_green(icon.lamp()) && !is_red(icon.lamp()));
+    assert_eq!(icon.row(&["shop", "stopped"]).map(|row| row.is_enabled), Some(false));
+
+    icon.click(&["shop", "Start"]);
+    icon.wait_row(&["shop", "ready on"], |row| row.label == format!("ready on {}", repo.port()));
+    icon.wait("the green lamp", || is_green(icon.lamp()).then_some(()));
+    assert_eq!(icon.tip(), "1 ready");
+    icon.wait_row(&["1 ready"], |_| true);
+
+    icon.click(&["shop", "Open"]);
+    assert_eq!(browser.opened().1, format!("http://127.0.0.1:{}/admin", repo.port()));
+    icon.wait_row(&["shop", "Open"], |row| row.is_enabled);
+    icon.click_icon();
+    assert_eq!(browser.opened().1, format!("http://127.0.0.1:{}/admin", repo.port()));
+
+    let pid = repo.pid();
+    kill(pid, Signal::KILL);
+    icon.wait_row(&["shop", "failed"], |row| row.label.contains("KILL"));
+    icon.wait("the red lamp", || is_red(icon.lamp()).then_some(()));
+    icon.click(&["shop", "Why?"]);
+    assert!(person.sees().contains("ended with signal KILL"));
+    person.says_yes();
+
+    icon.click(&["shop", "Start"]);
+    icon.wait_row(&["shop", "ready on"], |_| true);
+    let before = repo.pid();
+    icon.click(&["shop", "Restart"]);
+    icon.wait("another process", || sandbox.status("shop")["pid"].as_u64().filter(|pid| *pid != u64::from(before)));
+    icon.wait_row(&["shop", "ready on"], |_| true);
+
+    icon.click(&["Quit"]);
+    let question = person.sees();
+    assert!(question.contains("1 server runs") && question.contains("Leave them running"), "{question}");
+    person.says_yes();
+    tray.finish().code_is(0);
+    assert!(limits::is_alive(repo.pid()));
+}
+
+#[test]
+fn quitting_stops_the_servers_when_told_to() {
+    let sandbox = Sandbox::new();
+    let bus = Bus::start(&sandbox);
+    let panel = Panel::start(&bus);
+    let mut person = Person::sits_down(&sandbox);
+    let repo = sandbox.repo("shop").server("web", "").add();
+    sandbox.run(["up", "shop"]).ok();
+    let pid = repo.pid();
+    let (tray, icon) = Tray::on(&sandbox, &bus, &panel);
+    icon.click(&["Quit"]);
+    person.sees();
+    person.says_no();
+    icon.click(&["shop", "Restart"]);
+    icon.wait("another process", || {
+        let status = sandbox.status("shop");
+        (status["state"] == "ready").then(|| status["pid"].as_u64()).flatten().filter(|now| *now != u64::from(pid))
+    });
+    icon.click(&["Quit"]);
+    person.sees();
+    person.chooses("Stop them");
+    tray.finish().code_is(0);
+    assert_eq!(sandbox.status("shop")["state"], "stopped");
+}
+
+#[test]
+fn what_changes_elsewhere_is_shown_and_an_entry_keeps_its_number() {
+    let sandbox = Sandbox::new();
+    let bus = Bus::start(&sandbox);
+    let panel = Panel::start(&bus);
+    sandbox.repo("shop").server("web", "").server("api", "").add();
+    let (_tray, icon) = Tray::on(&sandbox, &bus, &panel);
+    let start = icon.row(&["shop", "api", "Start"]).expect("an entry");
+    sandbox.run(["up", "shop/api"]).ok();
+    icon.wait_row(&["shop · 1 of 2 ready"], |_| true);
+    let now = icon.wait_row(&["shop", "api", "Start"], |row| !row.is_enabled);
+    assert_eq!(now.number, start.number, "the menu was changed in place");
+    // A repo more is another shape.
+    sandbox.repo("blog").server("web", "").add();
+    icon.wait_row(&["blog"], |_| true);
+    sandbox.run(["remove", "blog"]).ok();
+    icon.wait("blog to be gone", || icon.row(&["blog"]).is_none().then_some(()));
+}
+
+#[test]
+fn everything_is_started_and_stopped_at_once() {
+    let sandbox = Sandbox::new();
+    let bus = Bus::start(&sandbox);
+    let panel = Panel::start(&bus);
+    sandbox.repo("shop").server("web", "").add();
+    sandbox.repo("blog").server("web", "").add();
+    let (_tray, icon) = Tray::on(&sandbox, &bus, &panel);
+    icon.click(&["Start all"]);
+    icon.wait("both", || (icon.tip() == "2 ready").then_some(()));
+    icon.click(&["Stop all"]);
+    icon.wait("neither", || (icon.tip() == "nothing runs").then_some(()));
+}
+
+#[test]
+fn logs_and_folders_are_shown_by_the_desktops_own_programs() {
+    let sandbox = Sandbox::new();
+    let bus = Bus::start(&sandbox);
+    let panel = Panel::start(&bus);
+    let opener = Opener::install(&sandbox, "xdg-open");
+    let terminal = Opener::install(&sandbox, "my-terminal");
+    sandbox.set_env("TERMINAL", "my-terminal");
+    let repo = sandbox.repo("shop").server("web", "").add();
+    sandbox.run(["up", "shop"]).ok();
+    let (_tray, icon) = Tray::on(&sandbox, &bus, &panel);
+    icon.click(&["shop", "Show logs"]);
+    assert_eq!(opener.opened().1, sandbox.status("shop")["log"]);
+    icon.click(&["shop", "Open folder"]);
+    assert_eq!(opener.opened().1, repo.arg());
+    icon.click(&["shop", "Open terminal here"]);
+    assert_eq!(terminal.opened().0, repo.arg());
+    icon.click(&["Show logs folder"]);
+    assert_eq!(opener.opened().1, sandbox.arg("s/pierhead/servers"));
+}
+
+#[test]
+fn starting_at_login_is_switched_and_repaired() {
+    let sandbox = Sandbox::new();
+    let bus = Bus::start(&sandbox);
+    let panel = Panel::start(&bus);
+    let entry = sandbox.path("c/autostart/pierhead.desktop");
+    let (tray, icon) = Tray::on(&sandbox, &bus, &panel);
+    icon.wait_row(&["Start at login"], |row| !row.is_on);
+    icon.click(&["Start at login"]);
+    icon.wait("the entry", || entry.exists().then_some(()));
+    icon.wait_row(&["Start at login"], |row| row.is_on && row.is_enabled);
+    let text = fs::read_to_string(&entry).unwrap();
+    let program = std::fs::canonicalize(env!("CARGO_BIN_EXE_pierhead-tray")).unwrap();
+    assert!(text.contains(&format!("Exec=\"{}\"\n", program.display())), "{text}");
+    sandbox.run(["autostart", "status"]).ok().prints("on\n");
+    tray.kill();
+
+    fs::write(&entry, text.replace(&program.display().to_string(), "/moved/pierhead-tray")).unwrap();
+    let (tray, icon) = Tray::on(&sandbox, &bus, &panel);
+    icon.wait_row(&["Start at login"], |row| row.is_on);
+    assert_eq!(fs::read_to_string(&entry).unwrap(), text);
+    tray.kill();
+
+    fs::write(&entry, format!("{text}Hidden=true\n")).unwrap();
+    let (_tray, icon) = Tray::on(&sandbox, &bus, &panel);
+    icon.wait_row(&["Start at login"], |row| !row.is_on);
+    icon.click(&["Start at login"]);
+    // The tick follows the click at once, and what it stands for a moment later.
+    icon.wait("it to be on", || (sandbox.run(["autostart", "status"]).line() == "on").then_some(()));
+    icon.wait_row(&["Start at login"], |row| row.is_on && row.is_enabled);
+    icon.click(&["Start at login"]);
+    icon.wait("it to be off", || (!entry.exists()).then_some(()));
+    icon.wait_row(&["Start at login"], |row| !row.is_on && row.is_enabled);
+}
