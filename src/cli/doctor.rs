@@ -43,7 +43,9 @@ pub(super) fn doctor(json: Json) -> Result<ExitCode, Failure> {
     findings.extend(about_files(&store));
     let repos = store.registry().value.repos;
     let asked = store.clone();
-    let answers = ask_each(repos.clone(), move |repo| about_repo(&asked, &repo));
+    // What the daemon knows of its servers; where none answers, each repo is looked at.
+    let told = block_on(Client::new(store.places()).servers()).ok().map(|servers| servers.servers);
+    let answers = ask_each(repos.clone(), move |repo| about_repo(&asked, &repo, told.as_deref()));
     for (repo, answer) in repos.into_iter().zip(answers) {
         let hangs = || {
             let what = format!("`{}` does not answer", repo.root.display());
@@ -126,7 +128,7 @@ fn about_files(store: &Store) -> Vec<Finding> {
     findings
 }
 
-fn about_repo(store: &Store, repo: &Repo) -> Vec<Finding> {
+fn about_repo(store: &Store, repo: &Repo, told: Option<&[Status]>) -> Vec<Finding> {
     let about = repo.name.clone();
     if !repo.root.is_dir() {
         let what = format!("`{}` is missing", repo.root.display());
@@ -138,7 +140,8 @@ fn about_repo(store: &Store, repo: &Repo) -> Vec<Finding> {
         Err(problem) => return vec![Finding::bad(about, problem, "mend the line it names")],
     };
     let trust = store.trust().value;
-    let (statuses, _) = look_at(store, std::slice::from_ref(repo));
+    let told: Vec<Status> = told.unwrap_or_default().iter().filter(|s| s.repo == repo.name).cloned().collect();
+    let statuses = if told.is_empty() { look_at(store, std::slice::from_ref(repo)).0 } else { told };
     let mut findings = Vec::new();
     for server in &manifest.servers {
         let about = format!("{}/{}", repo.name, server.name);
@@ -175,11 +178,20 @@ fn about_server(about: &str, spot: &Spot, status: Option<&Status>) -> Finding {
             Finding::good(about, status.and_then(|s| s.url.clone()).unwrap_or_else(|| "live".to_owned()))
         }
         None => match status {
-            Some(status) if status.state == State::NotServing => {
-                Finding::bad(about, "alive, but it does not listen", format!("`pierhead logs {about}` shows why"))
-            }
-            Some(status) => Finding::good(about, status.state.word()),
+            Some(status) => about_state(about, status),
             None => Finding::good(about, "stopped"),
         },
+    }
+}
+
+/// A server without a port file.
+fn about_state(about: &str, status: &Status) -> Finding {
+    let word = status.state.word();
+    let what = status.reason.as_ref().map_or_else(|| word.to_owned(), |reason| format!("{word}: {reason}"));
+    match status.state {
+        State::NotServing | State::Failed | State::Unhealthy | State::Waiting => {
+            Finding::bad(about, what, format!("`pierhead logs {about}` shows why"))
+        }
+        State::Stopped | State::Starting | State::Ready | State::Stopping => Finding::good(about, word),
     }
 }

@@ -25,8 +25,8 @@ pub struct Client {
 
 /// How long a daemon may take from its start to its first answer.
 const START_LIMIT: Duration = Duration::from_secs(20);
-/// A daemon that takes longer for a question of its own is not well.
-const SILENCE: Duration = Duration::from_secs(3);
+/// A daemon that takes longer for a question of its own is not well. One that has just begun looks at every repo first.
+const SILENCE: Duration = Duration::from_secs(8);
 /// Between two looks whether it answers.
 const START_LOOK: Duration = Duration::from_millis(2);
 

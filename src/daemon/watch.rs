@@ -97,6 +97,9 @@ struct Watching {
 
 /// Between two looks at the sockets while every tree is calm: a port that moves is followed within 2 s.
 const CALM: Duration = Duration::from_millis(1_500);
+/// How often it is looked where the trees work. That their repo itself is moved is told at once; this is for the folders
+/// above it.
+const FOLLOW_EVERY: Duration = Duration::from_secs(6);
 /// Between two walks of one tree for sockets that may be its own, but are not on its port.
 const WALK_PAUSE: Duration = Duration::from_millis(15);
 /// How long a new socket must stay before it counts: Vite and others try whether a port is free by listening on it for
@@ -182,7 +185,7 @@ impl Watching {
         };
         let view = self.view(&listening);
         let now = Instant::now();
-        let must_follow = now.duration_since(self.followed) >= CALM / 2;
+        let must_follow = now.duration_since(self.followed) >= FOLLOW_EVERY;
         if must_follow {
             self.followed = now;
         }

@@ -729,6 +729,8 @@ fn a_port_file_that_does_not_become_live_is_not_written_again_and_again() {
     bench.writes = false;
     let writes = |bench: &Bench| bench.does(|e| matches!(e, Effect::WriteFile { .. }));
     let gone = || Event::FileFound { id: web(), found: None };
+    assert!(!writes(bench.tell(gone())), "who removes it may be removing the whole work tree");
+    assert!(bench.after(700).does(|e| matches!(e, Effect::CheckFile { .. })));
     assert!(writes(bench.tell(gone())), "somebody removed it");
     assert!(!writes(bench.tell(gone())), "it was written, judged stale and removed: its process has ended");
     assert!(bench.does(|e| matches!(e, Effect::Look { .. })));

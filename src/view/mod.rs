@@ -102,8 +102,9 @@ pub fn age(then: Timestamp, now: Timestamp) -> String {
 
 fn row(server: &Status, now: Timestamp) -> [String; 6] {
     let dash = || "-".to_owned();
+    let next = server.next_try.map(|at| format!("; next try in {}", age(now, at))).unwrap_or_default();
     let why = match (&server.reason, server.origin) {
-        (Some(reason), _) => reason.clone(),
+        (Some(reason), _) => format!("{reason}{next}"),
         (None, Some(Origin::External)) => "started outside of Pierhead".to_owned(),
         (None, _) if !server.trusted && server.command.is_some() => "command not approved".to_owned(),
         (None, _) => String::new(),

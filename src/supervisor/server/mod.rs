@@ -111,6 +111,8 @@ struct Running {
     rewritten_ms: Option<u64>,
     /// When the port file is looked at again.
     recheck_ms: Option<u64>,
+    /// When its port file was seen to have gone.
+    vanished_ms: Option<u64>,
 }
 
 impl Running {
@@ -174,6 +176,8 @@ const FORGIVEN_MS: u64 = 2_000;
 const SWEEP_MS: u64 = 1_500;
 /// Between two attempts to put back a port file that does not become live.
 const REWRITE_PAUSE_MS: u64 = 1_000;
+/// A port file that somebody removed is written again after this long.
+const VANISHED_FOR_MS: u64 = 700;
 
 impl Server {
     pub(super) fn new(id: ServerId, root: PathBuf, plan: Plan) -> Self {
@@ -557,6 +561,9 @@ impl Server {
         }
         let is_news = before != self.file;
         let Phase::Running(running) = &mut self.phase else { return };
+        if self.file.is_some() {
+            running.vanished_ms = None;
+        }
         let is_live = self.file.as_ref().is_some_and(|file| file.verdict == Verdict::Live);
         if is_live {
             running.rewritten_ms = None;
@@ -595,12 +602,17 @@ impl Server {
             {
                 // Written a moment ago and not true: its process has ended, and the sockets will tell. To write it
                 // again at once would go on until they do.
-                let again_ms = running.rewritten_ms.map_or(0, |at| at + REWRITE_PAUSE_MS);
+                let mut again_ms = running.rewritten_ms.map_or(0, |at| at + REWRITE_PAUSE_MS);
+                // Whoever removes a whole work tree would find it not empty.
+                if self.file.is_none() && !matches!(running.stage, Stage::Announcing(_)) {
+                    again_ms = again_ms.max(*running.vanished_ms.get_or_insert(now.mono_ms) + VANISHED_FOR_MS);
+                }
                 if now.mono_ms < again_ms {
                     running.recheck_ms = Some(again_ms);
                     out.push(Effect::Look { id: self.id.clone() });
                 } else {
                     running.rewritten_ms = Some(now.mono_ms);
+                    running.vanished_ms = None;
                     out.push(Effect::WriteFile { id: self.id.clone(), socket: socket.clone() });
                 }
             }
@@ -767,6 +779,7 @@ impl Server {
             slow_ms,
             rewritten_ms: None,
             recheck_ms: None,
+            vanished_ms: None,
         });
         self.watch(Attention::Close, out);
     }
