@@ -729,6 +729,9 @@ fn a_port_file_that_does_not_become_live_is_not_written_again_and_again() {
     bench.writes = false;
     let writes = |bench: &Bench| bench.does(|e| matches!(e, Effect::WriteFile { .. }));
     let gone = || Event::FileFound { id: web(), found: None };
+    bench.tell(gone());
+    assert!(bench.does(|e| matches!(e, Effect::CheckFile { .. })), "a look from before it was written?");
+    assert_eq!(bench.fleet.status(&web()).unwrap().verdict.as_deref(), Some("live"));
     assert!(!writes(bench.tell(gone())), "who removes it may be removing the whole work tree");
     assert!(bench.after(700).does(|e| matches!(e, Effect::CheckFile { .. })));
     assert!(writes(bench.tell(gone())), "somebody removed it");

@@ -547,6 +547,16 @@ impl Server {
         if self.phase == Phase::Clearing && !is_of_the_dead {
             self.phase = Phase::Stopped;
         }
+        // A look from before the file was written may be told after it: it is looked at once more before that counts.
+        if let Phase::Running(Running { stage: Stage::Ready | Stage::Unhealthy, serving: Some(_), vanished_ms, .. }) =
+            &mut self.phase
+            && found.is_none()
+            && self.file.is_some()
+            && vanished_ms.is_none()
+        {
+            *vanished_ms = Some(now.mono_ms);
+            return out.push(Effect::CheckFile { id: self.id.clone() });
+        }
         let before = std::mem::replace(&mut self.file, found.filter(|_| !is_of_the_dead));
         if let Some(file) = &self.file {
             self.file_problem = None;
