@@ -2,6 +2,7 @@
 //! text in, text out.
 
 mod approval;
+mod extra;
 mod fill;
 mod manifest;
 mod registry;
@@ -10,6 +11,7 @@ mod user;
 
 pub(crate) use approval::hex_hash;
 pub use approval::{Approval, approval_of};
+pub use extra::Extra;
 pub use fill::{Placeholders, UnknownUrl, fill};
 pub use manifest::{CommandLine, Health, Manifest, ManifestError, Ready, Restart, ServerSettings};
 pub use registry::{NameTaken, Registry, Repo};
