@@ -64,6 +64,8 @@ pub(super) enum Command {
     Autostart(Autostart),
     /// Serve a folder of files on PORT
     Static(Static),
+    /// Print a description of a file or of the API, for editors and generators
+    Schema(Schema),
     /// Print a shell's completions
     Completions {
         /// Which shell
@@ -304,6 +306,26 @@ pub(super) struct Static {
     /// The port; a free one when not given
     #[arg(long, short, env = "PORT", default_value_t = 0)]
     pub(super) port: u16,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Schema {
+    /// Of what
+    #[arg(value_enum, default_value_t)]
+    pub(super) what: SchemaOf,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum SchemaOf {
+    /// The JSON Schema of pierhead.toml
+    #[default]
+    Pierhead,
+    /// The JSON Schema of your own config.toml
+    Config,
+    /// The JSON Schema of a port file
+    PortFile,
+    /// The OpenAPI document of the local API
+    Api,
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ mod progress;
 mod read;
 mod repos;
 mod run;
+mod schema;
 mod static_site;
 mod target;
 
@@ -24,6 +25,11 @@ use clap::{CommandFactory, Parser};
 
 use crate::api::{Failure, Kind};
 use args::{Arguments, Command};
+
+/// The commands with their arguments and help, for documents that are made from them.
+pub fn command() -> clap::Command {
+    Arguments::command()
+}
 
 /// Runs the command line.
 pub fn main() -> ExitCode {
@@ -69,6 +75,7 @@ fn dispatch(command: Command) -> Result<ExitCode, Failure> {
         Command::Daemon(daemon) => daemon::daemon(&daemon),
         Command::Autostart(autostart) => autostart::autostart(&autostart).map(done),
         Command::Static(site) => static_site::serve(&site).map(done),
+        Command::Schema(schema) => schema::schema(&schema).map(done),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Arguments::command(), "pierhead", &mut std::io::stdout());
             Ok(ExitCode::SUCCESS)

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::json;
 
 use super::args::{Add, Init, Remove, Trust};
-use super::{daemon, output, target};
+use super::{daemon, output, schema, target};
 use crate::api::{Failure, Kind, Request, Verb};
 use crate::client::block_on;
 use crate::model::{Timestamp, is_valid_name};
@@ -31,6 +31,7 @@ pub(super) fn add(add: &Add) -> Result<(), Failure> {
         .change_registry(|registry| registry.add(&root, add.name.as_deref(), &added_at))?
         .map_err(|taken| Failure::new(Kind::Usage, taken.to_string()).hint("give another one with `--name`"))?;
     output::say(&format!("registered `{}`: {}", repo.name, repo.root.display()));
+    schema::leave_copy(&repo.root);
     let manifest = target::manifest(&repo)?;
     let outcome = approve(&store, &repo, &manifest, add.yes)?;
     reload(&store)?;
@@ -264,6 +265,7 @@ pub(super) fn init(init: &Init) -> Result<(), Failure> {
     Manifest::parse(&text).map_err(|error| Failure::new(Kind::Usage, error.to_string()))?;
     folder.replace(MANIFEST_NAME, text.as_bytes(), Durability::Power)?;
     make_shared(&root.join(MANIFEST_NAME));
+    schema::leave_copy(&root);
     output::say(&format!("wrote `{}`: `{command}` ({why})", root.join(MANIFEST_NAME).display()));
     output::say("hint: `pierhead add` registers the repo and approves the command");
     Ok(())
@@ -289,10 +291,12 @@ fn manifest_text(name: &str, command: &str) -> String {
         servers.set_implicit(true);
     }
     format!(
-        "# The servers of this repo, for `pierhead up`. Everything but the command has a default:\n\
+        "{}\n\
+         # The servers of this repo, for `pierhead up`. Everything but the command has a default:\n\
          # default, cwd, port, env, env_file, ready, ready_timeout, health, restart, autostart, depends_on, stop_signal,\n\
          # stop_timeout, open_path.\n\n\
-         {document}# {{port}} in the command is replaced; it is given as PORT as well.\n"
+         {document}# {{port}} in the command is replaced; it is given as PORT as well.\n",
+        schema::DIRECTIVE
     )
 }
 

@@ -6,6 +6,7 @@ mod extra;
 mod fill;
 mod manifest;
 mod registry;
+mod schema;
 mod trust;
 mod user;
 
@@ -15,6 +16,7 @@ pub use extra::Extra;
 pub use fill::{Placeholders, UnknownUrl, fill};
 pub use manifest::{CommandLine, Health, Manifest, ManifestError, Ready, Restart, ServerSettings};
 pub use registry::{NameTaken, Registry, Repo};
+pub use schema::{MANIFEST_SCHEMA, USER_SCHEMA};
 pub use trust::{Approved, Trust};
 pub use user::UserSettings;
 

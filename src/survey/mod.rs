@@ -26,6 +26,8 @@ mod sight;
 mod store;
 
 pub use discover::{discover, top_of};
+#[cfg(feature = "cli")]
+pub(crate) use file::own_folder;
 pub use file::{Claim, Sighting, Spot, Torn, WriteError};
 #[cfg(feature = "cli")]
 pub use look::{look, look_at, sight_of};
