@@ -194,6 +194,7 @@ fn with_port(call: &Call, set: &[(String, String)], is_open: bool) -> Study {
     match named_port(program, args, set) {
         Some(Named::Fixed(port)) => study.port = PortUse::Fixed(port),
         Some(Named::Variable) => study.port = PortUse::Port,
+        Some(Named::Other) => study.port = PortUse::Own,
         None => give(&mut study, takes, is_open),
     }
     study
@@ -263,7 +264,10 @@ fn speaks_tls(args: &[String]) -> bool {
 
 enum Named {
     Fixed(u16),
+    /// The one that Pierhead gives, by a variable.
     Variable,
+    /// A variable that somebody else has to set.
+    Other,
 }
 
 const PORT_OPTIONS: [&str; 22] = [
@@ -311,11 +315,21 @@ fn named_port(program: &str, args: &[String], set: &[(String, String)]) -> Optio
     }
     let variables = ["PORT", "FLASK_RUN_PORT", "UVICORN_PORT", "STREAMLIT_SERVER_PORT", "SERVER_PORT"];
     values.extend(set.iter().filter(|(key, _)| variables.contains(&key.as_str())).map(|(_, value)| value.as_str()));
-    let passes_on = |text: &str| text.contains("$PORT") || text.contains("${PORT") || text.contains("%PORT%");
-    if args.iter().any(|arg| passes_on(arg)) || values.iter().any(|value| passes_on(value)) {
-        return Some(Named::Variable);
+    let variables: Vec<&str> =
+        args.iter().map(String::as_str).chain(values.iter().copied()).filter_map(port_variable).collect();
+    match variables.first() {
+        Some(&("PORT" | "CONDUCTOR_PORT")) => return Some(Named::Variable),
+        Some(_) => return Some(Named::Other),
+        None => {}
     }
     values.into_iter().find_map(port_of).map(Named::Fixed)
+}
+
+/// The name in `$PORT`, `${API_PORT:-4000}` and `%PORT%`, if it ends like that of a port.
+fn port_variable(text: &str) -> Option<&str> {
+    let mut starts = text.match_indices(['$', '%']).map(|(at, _)| text[at + 1..].trim_start_matches('{'));
+    let name = |rest: &'_ str| rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(rest.len());
+    starts.find_map(|rest| Some(&rest[..name(rest)]).filter(|name| name.ends_with("PORT")))
 }
 
 /// The number in `3000`, `:3000`, `127.0.0.1:3000` and `http://localhost:3000`; 0 is none.

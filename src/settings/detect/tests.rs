@@ -149,6 +149,7 @@ fn each_tool_gets_its_port_as_it_takes_it() {
         ("PORT=4000 node server.js", "web*: npm run dev | at 4000"),
         ("next dev -p ${PORT:-3000}", "web*: npm run dev"),
         ("vite --port $PORT", "web*: npm run dev"),
+        ("vite --port ${WEB_PORT:-4000}", "web*: npm run dev"),
         ("tailwindcss -w & vite", "web*: npm run dev"),
         ("cd app && vite", "web*: npm run dev -- --port {port}"),
         ("sh -c 'vite'", "web*: npm run dev"),
