@@ -213,7 +213,9 @@ impl Candidate {
     /// A line that is complete.
     fn studied(name: &str, command: String, ground: &Ground, why: String, study: Study) -> Self {
         let mut settings = ServerSettings::unset(name, false);
-        settings.command = Some(CommandLine::Shell(command));
+        // Turborepo keeps it from its tasks by itself.
+        let is_kept_apart = study.port == PortUse::Several && study.tool != Some("Turborepo");
+        settings.command = Some(CommandLine::Shell(if is_kept_apart { without_port(&command) } else { command }));
         settings.cwd = ground.cwd();
         settings.port = study.fixed();
         settings.ready = match (study.serves, study.is_slow) {
@@ -245,6 +247,11 @@ impl Candidate {
         self.detected.settings.env.extend(more);
         self
     }
+}
+
+/// A line that runs without the PORT it is given: of several servers all would take it, and one would get it.
+fn without_port(line: &str) -> String {
+    if cfg!(windows) { format!("set \"PORT=\" && {line}") } else { format!("unset PORT && {line}") }
 }
 
 impl Found {

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::ground::{Ground, string_at};
 use super::line::Call;
-use super::study::{PortUse, Serves, Study, study_line};
+use super::study::{PortUse, Serves, Study, study_line, study_together};
 use super::{Candidate, Found};
 
 /// Who runs scripts.
@@ -311,6 +311,9 @@ pub(super) fn study_script(call: &Call, ground: &Ground, steps: u8) -> Option<St
     if is_of_many(&words) {
         return Some(several());
     }
+    if let Some(lines) = together(&words, ground) {
+        return Some(study_together(&lines, ground, steps));
+    }
     let script_call = script_call(&words)?;
     let place = match script_call.place {
         None => ground.at("."),
@@ -328,6 +331,63 @@ pub(super) fn study_script(call: &Call, ground: &Ground, steps: u8) -> Option<St
         study.suffix = script_call.manager.passes(&study.suffix);
     }
     Some(study)
+}
+
+/// The lines that a runner of several runs at once; `None` for any other program.
+fn together(words: &[&str], ground: &Ground) -> Option<Vec<String>> {
+    const VALUED: [&str; 14] = [
+        "-n",
+        "--names",
+        "-c",
+        "--prefix-colors",
+        "-p",
+        "--prefix",
+        "-s",
+        "--success",
+        "--name-separator",
+        "-m",
+        "--max-processes",
+        "--restart-tries",
+        "--restart-after",
+        "-l",
+    ];
+    let (program, rest) = words.split_first()?;
+    let names_scripts = match *program {
+        "concurrently" | "conc" => false,
+        "run-p" | "npm-run-all" | "npm-run-all2" => true,
+        _ => return None,
+    };
+    let mut parts = Vec::new();
+    let mut words = rest.iter().copied();
+    while let Some(word) = words.next() {
+        match word {
+            "-p" if names_scripts => {}
+            _ if VALUED.contains(&word) => drop(words.next()),
+            _ if word.starts_with('-') => {}
+            _ => parts.push(word),
+        }
+    }
+    let package = ground.json("package.json").unwrap_or_default();
+    let scripts: Vec<&String> =
+        package.get("scripts").and_then(Value::as_object).into_iter().flat_map(|s| s.keys()).collect();
+    let prefixes = ["npm:", "pnpm:", "yarn:", "bun:"];
+    let lines = parts.into_iter().flat_map(|part| {
+        let script =
+            prefixes.iter().find_map(|prefix| part.strip_prefix(prefix)).or_else(|| names_scripts.then_some(part));
+        match script {
+            None => vec![part.to_owned()],
+            Some(name) => {
+                scripts.iter().filter(|script| fits(script, name)).map(|name| format!("npm run {name}")).collect()
+            }
+        }
+    });
+    Some(lines.collect())
+}
+
+/// Whether a script is meant by a name that may end with `*`.
+fn fits(script: &str, name: &str) -> bool {
+    let name = name.split(' ').next().unwrap_or(name);
+    name.find('*').map_or(script == name, |at| script.starts_with(&name[..at]) && script.len() > at)
 }
 
 /// A run of one script in many packages.

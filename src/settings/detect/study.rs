@@ -157,6 +157,14 @@ fn chosen(mut studies: Vec<Study>, is_sequence: bool) -> Study {
     }
 }
 
+/// What several lines do that run at once.
+pub(super) fn study_together(lines: &[String], ground: &Ground, steps: u8) -> Study {
+    let studies: Vec<Study> = lines.iter().map(|line| study_line(line, ground, steps)).collect();
+    let serving = studies.iter().filter(|study| study.serves != Serves::No).count();
+    let one = chosen(studies, false);
+    if serving < 2 { one } else { Study { port: PortUse::Several, serves: Serves::Yes, ..one } }
+}
+
 /// A call of a script, through the script; `None` for any other.
 fn study_call(call: &Call, ground: &Ground, steps: u8) -> Option<Study> {
     let steps = steps.checked_sub(1)?;

@@ -142,7 +142,13 @@ fn each_tool_gets_its_port_as_it_takes_it() {
         ("node --watch api.js", "web*: npm run dev"),
         ("nest start --watch", "web*: npm run dev"),
         ("turbo run dev", "web*: npm run dev"),
-        ("concurrently -n api,web \"npm:dev:*\"", "web*: npm run dev"),
+        ("concurrently vite \"node api.js\"", "web*: unset PORT && npm run dev"),
+        ("concurrently -n page,css \"next dev\" \"tailwindcss -w\"", "web*: npm run dev"),
+        ("vite & node api.js", "web*: npm run dev"),
+        ("vite & uvicorn main:app", "web*: unset PORT && npm run dev"),
+        ("pnpm -r --parallel dev", "web*: unset PORT && npm run dev"),
+        ("nx run-many -t dev", "web*: unset PORT && npm run dev"),
+        ("foreman start -f Procfile.dev", "web*: npm run dev"),
         ("vite --port 3000", "web*: npm run dev | at 3000"),
         ("vite --port=3000 --strictPort", "web*: npm run dev | at 3000"),
         ("next dev -p 3001", "web*: npm run dev | at 3001"),
@@ -177,6 +183,16 @@ fn a_script_that_calls_a_script_is_followed() {
     check(&[("package.json", &root), client], &["web*: npm run dev -- -- --port {port}"]);
     let root = scripts(&[("dev", "cd client && npm run dev")]);
     check(&[("package.json", &root), client], &["web*: npm run dev -- -- --port {port}"]);
+}
+
+#[test]
+fn scripts_that_run_at_once_are_one_server() {
+    let package = |dev: &str, api: &str| scripts(&[("dev", dev), ("dev:api", api), ("dev:web", "next dev")]);
+    let run = |dev: &str, api: &str, expected: &str| check(&[("package.json", &package(dev, api))], &[expected]);
+    for dev in ["concurrently -n api,web \"npm:dev:*\"", "run-p dev:*", "npm-run-all -p dev:api dev:web"] {
+        run(dev, "node --watch api.js", "web*: unset PORT && npm run dev");
+        run(dev, "tsc --watch", "web*: npm run dev");
+    }
 }
 
 #[test]
@@ -497,7 +513,7 @@ fn a_page_and_its_backend_are_two_servers() {
         ],
     );
     let together = ("package.json", r#"{"scripts": {"dev": "concurrently \"npm --prefix frontend run dev\" \"x\""}}"#);
-    check(&[together, frontend], &["web*: npm run dev"]);
+    check(&[together, frontend], &["web*: unset PORT && npm run dev"]);
 }
 
 #[test]

@@ -188,8 +188,10 @@ static TOOLS: &[Tool] = &[
     tool("Nx", &["nx"], First(&["run-many", "affected"]), SEVERAL),
     tool("Lerna", &["lerna"], First(&["run", "exec"]), SEVERAL),
     tool("moon", &["moon", "rush", "wsrun", "ultra"], Always, SEVERAL),
-    tool("foreman", &["foreman", "nf"], First(&["start", "s", "run"]), SEVERAL),
-    tool("honcho", &["honcho", "goreman", "hivemind", "overmind", "process-compose", "pitchfork", "forego"], Always, SEVERAL),
+    // Their first line gets the PORT that they were given.
+    tool("foreman", &["foreman", "nf", "forego"], First(&["start", "s", "run"]), PORT),
+    tool("honcho", &["honcho", "hivemind", "overmind"], Always, PORT),
+    tool("a supervisor", &["goreman", "process-compose", "pitchfork"], Always, SEVERAL),
     // Python.
     tool("uvicorn", &["uvicorn"], Always, &[Words("--port {port}"), Variable("UVICORN_PORT", "{port}")]).slow(),
     tool("hypercorn", &["hypercorn"], Always, &[Words("--bind 127.0.0.1:{port}")]).slow(),
