@@ -20,7 +20,7 @@ use crate::os::exit::ended;
 use crate::os::files::{Folder, Stamp, stamp_of};
 use crate::os::{sockets, tree};
 use crate::portfile::{PortFile, WRITER};
-use crate::settings::Repo;
+use crate::settings::{Extra, Repo};
 use crate::supervisor::{Effect, Event, Fleet, Found, Plan, Probe, Socket};
 use crate::survey::{LastRun, Remembered, Spot, Store, Words, WriteError, remembered_plans_of, run_record, sight_of};
 
@@ -175,7 +175,7 @@ impl Performer {
         let repo = |name: String| {
             let root = self.roots.get(&name)?.clone();
             let occasion = if self.unseen.contains(&name) { Occasion::First } else { occasion };
-            Some((Repo { name, root, added_at: String::new() }, occasion))
+            Some((Repo { name, root, added_at: String::new(), extra: Extra::default() }, occasion))
         };
         let errands: Vec<Errand> = names.into_iter().filter_map(repo).collect();
         let (looker, post, busy) = (self.looker.clone(), self.post.clone(), self.busy.clone());

@@ -17,6 +17,7 @@ mod sandbox;
 mod announcements;
 mod contract;
 mod daemon;
+mod detection;
 mod discovery;
 mod faults;
 mod lifecycle;
