@@ -355,7 +355,7 @@ mod tests {
         std::fs::create_dir(&path).unwrap();
         assert!(read(&Source { tool: Tool::FineCode, path: path.clone() }).is_none());
         std::fs::remove_dir(&path).unwrap();
-        #[cfg(unix)]
+        #[cfg(target_os = "linux")]
         {
             rustix::fs::mknodat(
                 rustix::fs::CWD,
