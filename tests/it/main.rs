@@ -14,6 +14,7 @@ mod limits;
 mod repo;
 mod sandbox;
 
+mod clients;
 mod contract;
 mod daemon;
 mod discovery;
