@@ -14,6 +14,7 @@ mod limits;
 mod repo;
 mod sandbox;
 
+mod browser;
 mod clients;
 mod contract;
 mod daemon;
