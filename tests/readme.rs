@@ -295,6 +295,10 @@ fn snippet(repo: &Repo, name: &str) -> Command {
     };
     let path = repo.root.join(name);
     fs::write(&path, block(name)).unwrap();
+    for client in ["python/pierhead.py", "node/pierhead.mjs"] {
+        let client = root().join("clients").join(client);
+        fs::copy(&client, repo.root.join(client.file_name().unwrap())).unwrap();
+    }
     let mut command = Command::new(interpreter);
     command.arg(path);
     command

@@ -15,6 +15,8 @@ mod repo;
 mod sandbox;
 
 mod announcements;
+mod browser;
+mod clients;
 mod contract;
 mod daemon;
 mod detection;
