@@ -12,7 +12,7 @@ mod rows;
 
 /// Top-level modules and their layer. A module imports lower layers only, so those of one layer do not know each other;
 /// within layer 1 alone neighbours may meet, as `paths` needs the port file's name.
-const LAYERS: [(&str, u8); 14] = [
+const LAYERS: [(&str, u8); 15] = [
     ("model", 0),
     ("paths", 1),
     ("portfile", 1),
@@ -24,6 +24,7 @@ const LAYERS: [(&str, u8); 14] = [
     ("survey", 3),
     ("view", 3),
     ("daemon", 4),
+    ("launch", 4),
     ("shim", 4),
     ("cli", 6),
     ("main", 7),

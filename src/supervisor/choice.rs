@@ -1,6 +1,30 @@
 //! Which of a tree's listening sockets is the server's own port.
 
-use super::{Sight, Socket};
+use std::net::IpAddr;
+
+use crate::model::Instance;
+
+/// The sockets that a tree listens on.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Sight {
+    /// Each with its topmost owner.
+    pub sockets: Vec<Socket>,
+    /// Ports that the server's output or its own files name, first named first.
+    pub hints: Vec<u16>,
+}
+
+/// A listening socket of a tree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Socket {
+    /// The bound address.
+    pub address: IpAddr,
+    /// The port.
+    pub port: u16,
+    /// The kernel's number of it.
+    pub id: u64,
+    /// The topmost process of the tree that holds it.
+    pub owner: Instance,
+}
 
 /// The asked port if it listens; else the first that the server's own words name; else the one it was before; else the
 /// lowest. On one port an IPv4 socket comes before an IPv6 one, being what every client can reach.
@@ -15,7 +39,6 @@ pub fn choose(sight: &Sight, asked: u16, current: Option<u16>) -> Option<&Socket
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Instance;
 
     fn check(
         listening: &[(&str, u16)],

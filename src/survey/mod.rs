@@ -8,8 +8,10 @@ mod look;
 mod output;
 #[cfg(feature = "cli")]
 mod patience;
-#[cfg(feature = "cli")]
+#[cfg(feature = "launch")]
 mod plain;
+#[cfg(feature = "launch")]
+mod ports;
 mod publish;
 #[cfg(feature = "cli")]
 mod record;
@@ -24,6 +26,8 @@ pub(crate) mod segments;
 mod sight;
 #[cfg(feature = "cli")]
 mod store;
+#[cfg(feature = "launch")]
+mod tree;
 
 pub use discover::{discover, top_of};
 pub use file::{Claim, Sighting, Spot, Torn, WriteError};
@@ -36,7 +40,11 @@ pub use output::{last_lines, output_of_run};
 #[cfg(feature = "cli")]
 pub(crate) use patience::ask_each;
 #[cfg(feature = "cli")]
-pub(crate) use plain::{Lines, Plain};
+pub(crate) use plain::Plain;
+#[cfg(feature = "launch")]
+pub(crate) use plain::{Lines, presentable};
+#[cfg(feature = "launch")]
+pub(crate) use ports::ports_in_turn;
 pub use publish::{Publication, publish};
 #[cfg(feature = "cli")]
 pub use record::{EndedRun, LastRun, lost_output, run_record};
@@ -55,3 +63,5 @@ pub use runtime::runtime_warning;
 pub use sight::evidence_of;
 #[cfg(feature = "cli")]
 pub use store::{Read, Store, StoreError, places};
+#[cfg(feature = "launch")]
+pub(crate) use tree::{ports_named_in, sockets_of};

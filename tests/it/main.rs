@@ -18,6 +18,7 @@ mod contract;
 mod daemon;
 mod discovery;
 mod faults;
+mod launch;
 mod lifecycle;
 mod logs;
 mod open;
