@@ -22,6 +22,7 @@ mod daemon;
 mod detection;
 mod discovery;
 mod faults;
+mod launch;
 mod lifecycle;
 mod logs;
 mod open;
