@@ -8,6 +8,7 @@ mod autostart;
 mod browser;
 mod daemon;
 mod doctor;
+mod environment;
 mod lifecycle;
 mod logs;
 mod output;
@@ -17,6 +18,7 @@ mod repos;
 mod run;
 mod static_site;
 mod target;
+mod worktrees;
 
 use std::process::ExitCode;
 

@@ -15,7 +15,7 @@ use crate::paths::{ServerPlace, server_folder};
 use crate::portfile::{PortFile, WRITER, connect_host, loopback_url};
 use crate::settings::{Placeholders, fill};
 use crate::supervisor::{Sight, Socket, choose};
-use crate::survey::{Spot, Store, manifest_of, places, sight_of, top_of};
+use crate::survey::{Place, Spot, Store, manifest_of, place_of, places, sight_of, top_of};
 
 pub(super) fn run(run: &Run) -> Result<ExitCode, Failure> {
     let store = Store::new(places());
@@ -45,7 +45,11 @@ struct Stage {
 impl Stage {
     fn set(run: &Run, store: &Store) -> Result<Self, Failure> {
         let here = target::here()?;
-        let root = store.registry().value.holding(&here).map_or_else(|| top_of(&here), |repo| repo.root.clone());
+        let root = match place_of(&store.registry().value, &here) {
+            Place::In(repo) => repo.root,
+            Place::InWorktree { root, .. } => root,
+            Place::Nowhere => top_of(&here),
+        };
         let manifest = manifest_of(&root).ok();
         let default = manifest.as_ref().and_then(|m| m.default_server()).map(|server| server.name.clone());
         let default = default.unwrap_or_else(|| crate::settings::UNNAMED_SERVER.to_owned());

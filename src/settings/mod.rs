@@ -7,14 +7,16 @@ mod manifest;
 mod registry;
 mod trust;
 mod user;
+mod worktrees;
 
 pub(crate) use approval::hex_hash;
 pub use approval::{Approval, approval_of};
 pub use fill::{Placeholders, UnknownUrl, fill};
 pub use manifest::{CommandLine, Health, Manifest, ManifestError, Ready, Restart, ServerSettings};
-pub use registry::{NameTaken, Registry, Repo};
+pub use registry::{NameTaken, Registry, Repo, WorktreeOf};
 pub use trust::{Approved, Trust};
-pub use user::UserSettings;
+pub use user::{Environment, UserSettings, Worktrees};
+pub use worktrees::{Dangling, Head, Reconciled, Wanted, Worktree, WorktreesOf};
 
 /// The settings' file at the top of a repo.
 pub const MANIFEST_NAME: &str = "pierhead.toml";

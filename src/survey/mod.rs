@@ -24,6 +24,8 @@ pub(crate) mod segments;
 mod sight;
 #[cfg(feature = "cli")]
 mod store;
+#[cfg(feature = "cli")]
+mod worktrees;
 
 pub use discover::{discover, top_of};
 pub use file::{Claim, Sighting, Spot, Torn, WriteError};
@@ -55,3 +57,7 @@ pub use runtime::runtime_warning;
 pub use sight::evidence_of;
 #[cfg(feature = "cli")]
 pub use store::{Read, Store, StoreError, places};
+#[cfg(feature = "cli")]
+pub use worktrees::{
+    Place, common_dir, is_worktree_of, offers, place_of, speaker_of, worktrees_folder, worktrees_of, worktrees_of_all,
+};

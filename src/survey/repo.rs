@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::is_worktree_of;
 use super::record::{LastRun, read_record, run_record};
 use crate::api::{Policy, Record};
 use crate::model::ServerId;
@@ -44,13 +45,20 @@ pub fn manifest_of(root: &Path) -> Result<Manifest, String> {
 #[derive(Debug)]
 pub struct Files {
     root: PathBuf,
+    /// What it is a worktree of, when it was registered as one.
+    base: Option<PathBuf>,
     read: RefCell<HashMap<PathBuf, Option<Vec<u8>>>>,
 }
 
 impl Files {
     /// The files below `root`.
     pub fn of(root: &Path) -> Self {
-        Self { root: root.to_owned(), read: RefCell::default() }
+        Self { root: root.to_owned(), base: None, read: RefCell::default() }
+    }
+
+    /// The files of a registered repo. What was approved of the repo that it is a worktree of holds for it, too.
+    pub fn of_repo(repo: &Repo) -> Self {
+        Self { base: repo.worktree.as_ref().map(|worktree| worktree.base.clone()), ..Self::of(&repo.root) }
     }
 
     /// A file's content as it was when it was first asked for; `None` for what cannot be read or leads out of the
@@ -86,8 +94,14 @@ pub(crate) fn check_trust(files: &Files, server: &ServerSettings, trust: &Trust)
     if trust.holds(root, &server.name, &approval) {
         return Ok(());
     }
-    let difference = trust.difference(root, &server.name, &approval);
+    // To the byte, or not at all. That it is a worktree of it is read anew: another folder may be in its place by now.
+    let base = files.base.as_deref();
+    if base.is_some_and(|base| trust.holds(base, &server.name, &approval) && is_worktree_of(root, base)) {
+        return Ok(());
+    }
     let was_approved = trust.knows(root, &server.name);
+    let known = base.filter(|_| !was_approved).unwrap_or(root);
+    let difference = trust.difference(known, &server.name, &approval);
     Err(Untrusted { approval, difference, was_approved })
 }
 
@@ -135,7 +149,7 @@ fn plan_of(repo: &Repo, settings: ServerSettings, trusted: bool, places: &Places
 /// A repo's servers, ready for the supervisor.
 pub fn plans_of(repo: &Repo, trust: &Trust, places: &Places) -> Result<Vec<Plan>, String> {
     let manifest = manifest_of(&repo.root)?;
-    let files = Files::of(&repo.root);
+    let files = Files::of_repo(repo);
     let plan = |settings: ServerSettings| {
         let trusted = check_trust(&files, &settings, trust).is_ok();
         plan_of(repo, settings, trusted, places)

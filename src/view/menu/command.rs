@@ -32,6 +32,8 @@ pub enum Command {
     Pin(String),
     /// Forget the repo.
     Remove(String),
+    /// Register the worktree that is offered under this name.
+    AddWorktree(String),
     /// Register a repo.
     Add,
     /// Start all that can be started.
@@ -65,6 +67,7 @@ impl Command {
             Self::Trust(repo) => ("trust", Some(repo.clone())),
             Self::Pin(repo) => ("pin", Some(repo.clone())),
             Self::Remove(repo) => ("remove", Some(repo.clone())),
+            Self::AddWorktree(name) => ("add-worktree", Some(name.clone())),
             Self::Add => ("add", None),
             Self::StartAll => ("start-all", None),
             Self::StopAll => ("stop-all", None),
@@ -124,6 +127,7 @@ impl FromStr for Command {
             "trust" => Self::Trust(repo()?),
             "pin" => Self::Pin(repo()?),
             "remove" => Self::Remove(repo()?),
+            "add-worktree" => Self::AddWorktree(repo()?),
             _ => return Err(none()),
         })
     }
