@@ -14,10 +14,12 @@ mod limits;
 mod repo;
 mod sandbox;
 
+mod announcements;
 mod browser;
 mod clients;
 mod contract;
 mod daemon;
+mod detection;
 mod discovery;
 mod faults;
 mod lifecycle;
