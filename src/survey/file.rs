@@ -109,6 +109,12 @@ impl Spot {
         self.base.join(&self.below).join(&self.name)
     }
 
+    /// What it is called in its folder.
+    #[cfg(feature = "launch")]
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Reads and judges it; `None` when there is none. A file that does not parse is read again for up to a second.
     pub fn inspect(&self) -> Option<Sighting> {
         let begun = Instant::now();
@@ -198,7 +204,8 @@ impl Spot {
         Folder::open(&self.base)?.beneath(&self.below)
     }
 
-    fn make_folder(&self) -> Result<Folder, FileError> {
+    /// The folder it is in, made if it is missing.
+    pub(crate) fn make_folder(&self) -> Result<Folder, FileError> {
         if self.below.as_os_str().is_empty() {
             return Folder::make(&self.base);
         }
