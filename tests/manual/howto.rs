@@ -113,6 +113,22 @@ fn serves(program: &Program, settings: &str) {
 }
 
 #[test]
+fn the_list_of_tools_says_of_each_whether_it_is_run() {
+    let list = pages::page("docs/src/how-to/index.md").text;
+    let rows: Vec<&str> = list.lines().filter(|line| line.starts_with("| [")).collect();
+    assert!(rows.len() > 10, "{list}");
+    for row in rows {
+        let file = row.split(['(', ')']).nth(1).expect("a link");
+        let runs = pages::page(&format!("docs/src/how-to/{file}"))
+            .fences()
+            .iter()
+            .any(|fence| fence.mark.starts_with("runs: "));
+        assert_eq!(row.ends_with("| run |"), runs, "{row}");
+        assert!(runs || row.ends_with("| read |"), "{row}");
+    }
+}
+
+#[test]
 fn every_settings_that_are_shown_are_valid() {
     let mut count = 0;
     for page in pages::manual() {
