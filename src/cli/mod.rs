@@ -8,6 +8,8 @@ mod autostart;
 mod browser;
 mod daemon;
 mod doctor;
+mod finding;
+mod init;
 mod lifecycle;
 mod logs;
 mod output;
@@ -15,6 +17,7 @@ mod progress;
 mod read;
 mod repos;
 mod run;
+mod scan;
 mod schema;
 mod static_site;
 mod target;
@@ -53,10 +56,11 @@ pub fn main() -> ExitCode {
 fn dispatch(command: Command) -> Result<ExitCode, Failure> {
     let done = |()| ExitCode::SUCCESS;
     match command {
+        Command::Add(add) if add.scan.is_some() => scan::scan(&add).map(done),
         Command::Add(add) => repos::add(&add).map(done),
         Command::Remove(remove) => repos::remove(&remove).map(done),
         Command::Trust(trust) => repos::trust(&trust).map(done),
-        Command::Init(init) => repos::init(&init).map(done),
+        Command::Init(init) => init::init(&init).map(done),
         Command::Ls(json) => read::ls(json).map(done),
         Command::Status(status) => read::status(&status).map(done),
         Command::Up(up) => lifecycle::up(&up).map(done),

@@ -161,7 +161,8 @@ impl ServerSettings {
         Self { command: Some(CommandLine::Shell(command.to_owned())), ..Self::unset(name, is_default) }
     }
 
-    fn unset(name: &str, default: bool) -> Self {
+    /// A server of which only its name is known.
+    pub(super) fn unset(name: &str, default: bool) -> Self {
         Self {
             name: name.to_owned(),
             default,
@@ -316,7 +317,11 @@ fn check_command(command: Option<&CommandLine>) -> Result<(), String> {
 }
 
 fn check_variable(key: &str) -> Result<(), String> {
-    if key.is_empty() || key.contains(['=', '\0']) { Err(format!("`{key}` cannot be a variable")) } else { Ok(()) }
+    if is_a_variable(key) { Ok(()) } else { Err(format!("`{key}` cannot be a variable")) }
+}
+
+pub(super) fn is_a_variable(key: &str) -> bool {
+    !key.is_empty() && !key.contains(['=', '\0'])
 }
 
 fn parse_ready(text: &str) -> Result<Ready, String> {

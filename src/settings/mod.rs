@@ -2,6 +2,7 @@
 //! text in, text out.
 
 mod approval;
+pub mod detect;
 mod extra;
 mod fill;
 mod manifest;

@@ -49,9 +49,9 @@ pub use remains::Remains;
 #[cfg(feature = "cli")]
 pub(crate) use remains::run_mark;
 #[cfg(feature = "cli")]
-pub(crate) use repo::check_trust;
+pub use repo::{Files, Remembered, Untrusted, approval_in, detection_in, manifest_of, plans_of, remembered_plans_of};
 #[cfg(feature = "cli")]
-pub use repo::{Files, Remembered, Untrusted, approval_in, manifest_of, plans_of, remembered_plans_of};
+pub(crate) use repo::{check_trust, manifest_in, plans_in};
 #[cfg(feature = "cli")]
 pub use runtime::runtime_warning;
 pub use sight::evidence_of;

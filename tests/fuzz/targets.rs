@@ -3,6 +3,7 @@
 
 use std::fmt::Debug;
 use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 
 use pierhead::api::{Asked, DaemonStatus, Ended, Failure, Line, Order, Record, Request, Servers};
 use pierhead::daemon::{Provenance, admit};
@@ -10,6 +11,7 @@ use pierhead::model::{Instance, ServerId, Stale, Timestamp, Verdict, is_valid_na
 use pierhead::portfile::{
     Evidence, Holder, MAX_PID, PortFile, ProcessEvidence, SocketEvidence, connect_host, judge, loopback_url,
 };
+use pierhead::settings::detect::{Commented, Entry, Reader, Thoroughness, written};
 use pierhead::settings::{
     CommandLine, Manifest, Placeholders, Ready, Registry, Restart, ServerSettings, Trust, UserSettings, approval_of,
     fill,
@@ -22,7 +24,7 @@ pub(crate) type Target = fn(&[u8]);
 
 /// Every target under the name of its program and of its folder in `fuzz/corpus`. What reads other tools' announcements
 /// belongs here too, once there is something that does.
-pub(crate) const ALL: [(&str, Target); 9] = [
+pub(crate) const ALL: [(&str, Target); 10] = [
     ("port_file", port_file),
     ("manifest", manifest),
     ("registry", registry),
@@ -32,6 +34,7 @@ pub(crate) const ALL: [(&str, Target); 9] = [
     ("names", names),
     ("shim", shim),
     ("admission", admission),
+    ("detect", detect),
 ];
 
 // ---- the port file
@@ -140,6 +143,42 @@ pub(crate) fn manifest(data: &[u8]) {
         }
     }
     assert_eq!(Manifest::parse(&printed(&manifest)).as_ref(), Ok(&manifest), "printed, it means another thing");
+}
+
+/// Whatever is found in a repo of any files can be meant as settings can, is approved as it is shown, and means the same
+/// once it is written down. A file begins with a line of `>>> ` and its path.
+pub(crate) fn detect(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let files: std::collections::BTreeMap<PathBuf, &str> =
+        text.split(">>> ").filter_map(|file| file.split_once('\n')).map(|(path, text)| (path.into(), text)).collect();
+    let read = |path: &Path| files.get(&plain(path)).map(|text| text.as_bytes().to_vec());
+    let list = |folder: &Path| {
+        let below = files.keys().filter_map(|path| path.strip_prefix(plain(folder)).ok().map(Path::to_owned));
+        let entry = |rest: PathBuf| {
+            let mut parts = rest.components();
+            let name = parts.next()?.as_os_str().to_str()?.to_owned();
+            Some(Entry { name, is_folder: parts.next().is_some() })
+        };
+        below.filter_map(entry).collect::<Vec<_>>()
+    };
+    let reader = Reader { read: &read, list: &list };
+    let found = pierhead::settings::detect::detect(reader, Thoroughness::Everything);
+    let servers = pierhead::settings::detect::detect(reader, Thoroughness::Servers).servers;
+    assert_eq!(servers, found.servers, "what runs depends on how much is looked for");
+    let commented: Vec<Commented> = found.servers.iter().map(Commented::from).collect();
+    let text = written(&commented, &found);
+    let manifest = found.manifest();
+    assert_eq!(manifest.servers.iter().filter(|server| server.default).count(), 1);
+    for server in &manifest.servers {
+        can_be_meant(&manifest, server);
+        is_approved_as_shown(&manifest, server);
+    }
+    let read = Manifest::parse(&text).unwrap_or_else(|error| panic!("{error}\n{text}"));
+    assert_eq!(read, manifest, "written down, it means another thing:\n{text}");
+}
+
+fn plain(path: &Path) -> PathBuf {
+    path.components().filter(|part| *part != std::path::Component::CurDir).collect()
 }
 
 fn can_be_meant(manifest: &Manifest, server: &ServerSettings) {

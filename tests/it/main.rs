@@ -16,6 +16,7 @@ mod sandbox;
 
 mod contract;
 mod daemon;
+mod detection;
 mod discovery;
 mod faults;
 mod lifecycle;
