@@ -156,6 +156,21 @@ fn repo_with_a_server(sandbox: &Sandbox) -> Repo {
 }
 
 #[test]
+fn a_repo_without_settings_runs_as_shown() {
+    let sandbox = sandbox();
+    let repo = sandbox.repo("shop").git().write();
+    for (file, text) in [("package.json", VITE), ("index.html", PAGE)] {
+        fs::write(repo.root.join(file), text).expect("write a file");
+    }
+    let done = sh(&sandbox, &repo.root, &approving(&block("detected"))).ok();
+    let url = done.stdout.lines().last().unwrap_or_default();
+    assert_eq!(http::get_url(url).status, 200);
+    for part in ["shop/web (default)", "--port {port}", "Vite: given as", "script `dev` of package.json"] {
+        assert!(done.stderr.contains(part), "`{part}` is not in {}", done.stderr);
+    }
+}
+
+#[test]
 fn worktrees_run_side_by_side_as_shown() {
     let sandbox = sandbox();
     let repo = repo_with_a_server(&sandbox);
