@@ -80,6 +80,7 @@ impl Launch {
                 stop_timeout_ms: u64::try_from(server.stop_timeout.as_millis()).unwrap_or(u64::MAX),
                 restart: server.restart,
             },
+            announce: server.announce.clone(),
             log_bytes: settings.log_bytes,
             hints: self.store.places().hint_socket(),
             open_files: self.open_files,

@@ -1,5 +1,7 @@
 //! One look at things as they are, with no daemon: port files and their truth, and what is registered.
 
+#[cfg(feature = "cli")]
+mod announced;
 mod discover;
 mod file;
 #[cfg(feature = "cli")]
@@ -25,6 +27,8 @@ mod sight;
 #[cfg(feature = "cli")]
 mod store;
 
+#[cfg(feature = "cli")]
+pub use announced::{Told, Words, announcements, announcements_of, page_of, told_by, user_place};
 pub use discover::{discover, top_of};
 #[cfg(feature = "cli")]
 pub(crate) use file::own_folder;

@@ -163,6 +163,7 @@ pub fn remembered_plans_of(repo: &Repo, places: &Places, which: Remembered) -> V
         let record: Record = read_record(&place)?;
         let is_meant = which == Remembered::All || matches!(run_record(&place), Some(LastRun::Alive(_)));
         let mut settings = ServerSettings::remembered(&record.id.server, record.is_default, &record.command);
+        settings.announce.clone_from(&record.announce);
         if let Some(Policy { stop_signal, stop_timeout_ms, restart }) = record.policy {
             settings.stop_signal = stop_signal;
             settings.stop_timeout = Duration::from_millis(stop_timeout_ms);

@@ -14,6 +14,7 @@ mod limits;
 mod repo;
 mod sandbox;
 
+mod announcements;
 mod contract;
 mod daemon;
 mod detection;
