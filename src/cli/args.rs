@@ -260,7 +260,7 @@ pub(super) struct Run {
     /// The server's name; the repo's default server when not given
     #[arg(long)]
     pub(super) name: Option<String>,
-    /// A port file of its own; the repo's is left alone
+    /// A port file of its own; the repo's is left alone. It ends when the process that started it does
     #[arg(long, value_name = "PATH")]
     pub(super) port_file: Option<PathBuf>,
     /// Open the browser once it listens

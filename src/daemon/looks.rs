@@ -254,8 +254,8 @@ impl Looker {
     fn believe(&self, repo: &Repo, mut versions: Vec<Option<Stamp>>) -> Vec<Option<Stamp>> {
         let Ok(mut known) = self.known.lock() else { return versions };
         let Some(last) = known.get_mut(&repo.name) else { return versions };
-        let lost = last.versions.iter().zip(&versions).any(|(before, now)| before.is_some() && now.is_none());
-        if !lost {
+        let is_less = last.versions.iter().zip(&versions).any(|(before, now)| before.is_some() && now.is_none());
+        if !is_less {
             last.gone_since = None;
             return versions;
         }

@@ -117,10 +117,12 @@ const WALK_PAUSE: Duration = Duration::from_millis(15);
 const PROVEN_AFTER: Duration = Duration::from_millis(4);
 const PROVE_PAUSE: Duration = Duration::from_millis(2);
 /// Between two looks at what a server says, while its sockets alone do not tell which is its own: it says so after it
-/// listens.
+/// listens. Its output may be long: 2 MiB of it are read in 10 ms.
 const HEAR_PAUSE: Duration = Duration::from_millis(50);
-/// After so long without a word none is expected any more, and it is looked less often.
+const READ_PAUSE: Duration = Duration::from_millis(250);
+/// After so long without a word hardly one is expected any more.
 const HEAR_FOR: Duration = Duration::from_mins(1);
+const READ_RARELY: Duration = Duration::from_secs(15);
 
 impl Watching {
     fn run(mut self, inbox: &Receiver<Order>) {
@@ -270,16 +272,22 @@ impl Tree {
 
     /// Sees that it is walked when what it says of its port may be another thing by now.
     fn listen_for_words(&mut self, now: Instant) {
-        let pause = if now.duration_since(self.since) < HEAR_FOR { HEAR_PAUSE } else { CALM };
+        let Watched { words, .. } = &self.watched;
+        let is_file = words.announce.as_ref().is_some_and(|announce| announce.path.is_some());
+        let pause = match now.duration_since(self.since) < HEAR_FOR {
+            _ if is_file => HEAR_PAUSE,
+            true => READ_PAUSE,
+            false => READ_RARELY,
+        };
         if now.duration_since(self.heard) < pause || !self.needs_words() {
             return;
         }
         self.heard = now;
-        let Watched { words, .. } = &self.watched;
-        if words.announce.as_ref().is_none_or(|announce| announce.path.is_none()) {
+        if !is_file {
             self.must_look = true;
             return;
         }
+        let Watched { words, .. } = &self.watched;
         let version = words.version();
         let is_unheard = self.sight.as_ref().is_some_and(|sight| sight.announced.is_none());
         if version != self.version || is_unheard {

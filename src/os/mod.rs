@@ -10,6 +10,7 @@
 //! | `sockets` | who listens where: [`sockets::listening`], [`sockets::owned_by`] |
 //! | `files` | private atomic writes, defensive reads, removal of only what was judged |
 //! | `lock` | advisory locks that end with their holder |
+//! | `guard` | a command whose whole tree ends with this process (feature `launch`) |
 //! | `session` | being a shim: own session, subreaper, children collected, output relayed |
 //! | `channel` | the local socket with the peer's user checked (feature `cli`) |
 //! | `exit` | the death of any process as a future (feature `cli`) |
@@ -43,5 +44,10 @@ pub use unix::{channel, limits, session};
 #[cfg(all(feature = "cli", windows))]
 pub use windows::{channel, exit, limits, session};
 
-#[cfg(feature = "cli")]
+#[cfg(all(feature = "launch", unix))]
+pub use unix::guard;
+#[cfg(all(feature = "launch", windows))]
+pub use windows::guard;
+
+#[cfg(feature = "launch")]
 pub mod ports;

@@ -2,6 +2,8 @@
 
 use serde::Deserialize;
 
+use super::{FIRST_PORT, LAST_PORT};
+
 /// The user's settings; every one has a default.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -18,7 +20,7 @@ pub struct UserSettings {
 
 impl Default for UserSettings {
     fn default() -> Self {
-        Self { log_bytes: 5 * 1024 * 1024, first_port: 20_000, last_port: 29_999, discovery_port: 3913 }
+        Self { log_bytes: 5 * 1024 * 1024, first_port: FIRST_PORT, last_port: LAST_PORT, discovery_port: 3913 }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use super::Sight;
 use crate::model::{Exit, Instance, ServerId, Timestamp, Verdict};
 use crate::settings::ServerSettings;
 
@@ -247,30 +248,6 @@ pub struct Adoption {
     pub leader: Option<u32>,
     /// How its leader ended, when it has.
     pub leader_exit: Option<Exit>,
-}
-
-/// The sockets that a tree listens on.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Sight {
-    /// Each with its topmost owner.
-    pub sockets: Vec<Socket>,
-    /// Ports that the server's output or its own files name, first named first.
-    pub hints: Vec<u16>,
-    /// The port that its own announcement names, when its settings say where that is.
-    pub announced: Option<u16>,
-}
-
-/// A listening socket of a tree.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Socket {
-    /// The bound address.
-    pub address: IpAddr,
-    /// The port.
-    pub port: u16,
-    /// The kernel's number of it.
-    pub id: u64,
-    /// The topmost process of the tree that holds it.
-    pub owner: Instance,
 }
 
 /// A port file that was found, and judged.

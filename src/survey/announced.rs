@@ -18,7 +18,7 @@ use crate::os::{lock, tree};
 use crate::paths::{Places, ServerPlace};
 use crate::portfile::{MAX_BYTES, PortFile};
 use crate::settings::{Registry, Repo};
-use crate::supervisor::{Announced, Plan, Socket};
+use crate::supervisor::{Announced, Plan, Sight, Socket};
 
 /// An announcement that the live process bears out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,6 +86,19 @@ impl Words {
         Self { repo: None, ..self }
     }
 
+    /// Adds what the server itself says of its port: where there is a choice, and where its settings name a place.
+    pub(crate) fn tell(&self, asked_port: u16, sight: &mut Sight) {
+        let ports: Vec<u16> = sight.sockets.iter().map(|socket| socket.port).collect();
+        let is_plain = ports.iter().all(|port| *port == ports[0]) || ports.contains(&asked_port);
+        if !is_plain && self.announce.is_none() {
+            let owners: Vec<u32> = sight.sockets.iter().map(|socket| socket.owner.pid).collect();
+            sight.hints.extend(self.hints(&owners, &ports));
+        }
+        if !ports.is_empty() {
+            sight.announced = self.announced(&sight.sockets);
+        }
+    }
+
     /// The port that its announcement names, when its settings say where that is. A port that is none of its `sockets`
     /// is of an earlier life. An announcement that has gone since is what it was: a log is cut off in time.
     pub fn announced(&self, sockets: &[Socket]) -> Option<u16> {
@@ -125,7 +138,7 @@ impl Words {
         let told = told_by(owners, self.repo.as_deref(), listening);
         let output = self.output();
         let opencode = crate::announce::opencode_ports_in(&output);
-        told.into_iter().map(|told| told.port).chain(opencode).chain(super::look::ports_named_in(&output)).collect()
+        told.into_iter().map(|told| told.port).chain(opencode).chain(super::tree::ports_named_in(&output)).collect()
     }
 }
 
@@ -355,7 +368,7 @@ mod tests {
         std::fs::create_dir(&path).unwrap();
         assert!(read(&Source { tool: Tool::FineCode, path: path.clone() }).is_none());
         std::fs::remove_dir(&path).unwrap();
-        #[cfg(unix)]
+        #[cfg(target_os = "linux")]
         {
             rustix::fs::mknodat(
                 rustix::fs::CWD,

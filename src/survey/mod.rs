@@ -10,8 +10,10 @@ mod look;
 mod output;
 #[cfg(feature = "cli")]
 mod patience;
-#[cfg(feature = "cli")]
+#[cfg(feature = "launch")]
 mod plain;
+#[cfg(feature = "launch")]
+mod ports;
 mod publish;
 #[cfg(feature = "cli")]
 mod record;
@@ -26,6 +28,8 @@ pub(crate) mod segments;
 mod sight;
 #[cfg(feature = "cli")]
 mod store;
+#[cfg(feature = "launch")]
+mod tree;
 
 #[cfg(feature = "cli")]
 pub use announced::{Told, Words, announcements, announcements_of, page_of, told_by, user_place};
@@ -42,7 +46,11 @@ pub use output::{last_lines, output_of_run};
 #[cfg(feature = "cli")]
 pub(crate) use patience::ask_each;
 #[cfg(feature = "cli")]
-pub(crate) use plain::{Lines, Plain};
+pub(crate) use plain::Plain;
+#[cfg(feature = "launch")]
+pub(crate) use plain::{Lines, presentable};
+#[cfg(feature = "launch")]
+pub(crate) use ports::ports_in_turn;
 pub use publish::{Publication, publish};
 #[cfg(feature = "cli")]
 pub use record::{EndedRun, LastRun, lost_output, run_record};
@@ -61,3 +69,5 @@ pub use runtime::runtime_warning;
 pub use sight::evidence_of;
 #[cfg(feature = "cli")]
 pub use store::{Read, Store, StoreError, places};
+#[cfg(feature = "launch")]
+pub(crate) use tree::{ports_named_in, sockets_of};

@@ -15,11 +15,14 @@ mod repo;
 mod sandbox;
 
 mod announcements;
+mod browser;
+mod clients;
 mod contract;
 mod daemon;
 mod detection;
 mod discovery;
 mod faults;
+mod launch;
 mod lifecycle;
 mod logs;
 mod open;

@@ -3,6 +3,8 @@
 #[cfg(feature = "cli")]
 pub mod channel;
 pub mod files;
+#[cfg(feature = "launch")]
+pub mod guard;
 pub mod interrupt;
 #[cfg(feature = "cli")]
 pub mod limits;

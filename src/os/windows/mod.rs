@@ -11,6 +11,8 @@ mod console;
 #[cfg(feature = "cli")]
 pub mod exit;
 pub mod files;
+#[cfg(feature = "launch")]
+pub mod guard;
 pub mod interrupt;
 mod job;
 mod kernel;

@@ -387,7 +387,9 @@ fn languages(ground: &Ground) -> Found {
 /// The page of `package.json` and the backends beside it, each under a name that says which it is.
 fn side_by_side(ground: &Ground, package: Option<Found>, frameworks: [Found; 4]) -> Found {
     let mut backends = Found::default();
-    frameworks.into_iter().for_each(|found| backends.join(found));
+    for found in frameworks {
+        backends.join(found);
+    }
     if backends.servers.is_empty() {
         backends.join(python::find(ground));
     }

@@ -1,6 +1,7 @@
 //! What is found in repos of every kind, each as its files.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use super::*;
@@ -47,22 +48,22 @@ fn line_of(detected: &Detected) -> String {
     let mut line = format!("{}{}: ", settings.name, if settings.default { "*" } else { "" });
     line.push_str(&settings.command.as_ref().unwrap().to_string());
     if settings.cwd != Path::new(".") {
-        line.push_str(&format!(" | in {}", settings.cwd.display()));
+        write!(line, " | in {}", settings.cwd.display()).unwrap();
     }
     if let Some(port) = settings.port {
-        line.push_str(&format!(" | at {port}"));
+        write!(line, " | at {port}").unwrap();
     }
     for (key, value) in &settings.env {
-        line.push_str(&format!(" | {key}={value}"));
+        write!(line, " | {key}={value}").unwrap();
     }
     if matches!(settings.ready, Ready::Log(_)) {
         line.push_str(" | a worker");
     }
     if let Ready::Path(path) = &settings.ready {
-        line.push_str(&format!(" | ready at {path}"));
+        write!(line, " | ready at {path}").unwrap();
     }
     if !settings.depends_on.is_empty() {
-        line.push_str(&format!(" | after {}", settings.depends_on.join(" ")));
+        write!(line, " | after {}", settings.depends_on.join(" ")).unwrap();
     }
     line
 }
