@@ -37,15 +37,15 @@ pub(super) enum Command {
     #[command(visible_alias = "stop")]
     Down(Down),
     /// Stop servers and start them again
-    Restart(Up),
+    Restart(Restart),
     /// Wait until servers are ready
     Wait(Wait),
     /// Print a server's port
     Port(Port),
     /// Print a server's URL
     Url(Port),
-    /// Print PORT, HOST and URL of a server as assignments for eval
-    Env(One),
+    /// Print PORT, HOST and URL of a server as assignments for eval; or what servers begin with
+    Env(Env),
     /// Open a server's page in the browser; start the server if needed
     Open(Open),
     /// Show a server's output
@@ -107,6 +107,10 @@ pub(super) struct Add {
     /// Approve the commands of what is registered as well
     #[arg(long, requires = "scan")]
     pub(super) approve: bool,
+    /// Register the worktrees that are offered: all of REPO, or the one of this name
+    #[arg(long, value_name = "REPO", num_args = 0..=1, conflicts_with_all = ["path", "name", "yes"])]
+    #[allow(clippy::option_option)]
+    pub(super) worktrees: Option<Option<String>>,
     #[command(flatten)]
     pub(super) json: Json,
 }
@@ -178,6 +182,24 @@ pub(super) struct Up {
     pub(super) timeout: Option<Duration>,
     #[command(flatten)]
     pub(super) json: Json,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Restart {
+    #[command(flatten)]
+    pub(super) up: Up,
+    /// Ask the login shell for its environment again
+    #[arg(long)]
+    pub(super) fresh_env: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Env {
+    #[command(flatten)]
+    pub(super) one: One,
+    /// Have the login shell asked again for what servers begin with, and say what came of it
+    #[arg(long)]
+    pub(super) refresh: bool,
 }
 
 #[derive(Debug, Args)]

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::args::{Down, Targets, Up, Wait};
+use super::args::{Down, Restart, Targets, Up, Wait};
 use super::progress::Progress;
 use super::{daemon, output, target};
 use crate::api::{Asked, Failure, Kind, Request, Servers, Verb};
@@ -18,9 +18,11 @@ pub(super) fn up(up: &Up) -> Result<(), Failure> {
     answer(&asked, !up.no_wait, up.json.json)
 }
 
-pub(super) fn restart(up: &Up) -> Result<(), Failure> {
+pub(super) fn restart(Restart { up, fresh_env }: &Restart) -> Result<(), Failure> {
     let store = Store::new(places());
-    let asked = ask_to_run(&store, Verb::Restart, &up.targets, !up.no_wait, up.timeout)?;
+    let request = request(&store, &up.targets, !up.no_wait, up.timeout)?;
+    let request = Request { fresh_env: *fresh_env, ..request };
+    let asked = with_progress(&store, Verb::Restart, &request, true)?;
     answer(&asked, !up.no_wait, up.json.json)
 }
 
@@ -84,7 +86,7 @@ pub(super) fn ask_to_run(
 fn request(store: &Store, targets: &Targets, wait: bool, timeout: Option<Duration>) -> Result<Request, Failure> {
     let names = if targets.all { Vec::new() } else { target::names(store, &targets.targets)? };
     let timeout_ms = timeout.map(|limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX).max(1));
-    Ok(Request { targets: names, all: targets.all, wait, timeout_ms })
+    Ok(Request { targets: names, all: targets.all, wait, timeout_ms, fresh_env: false })
 }
 
 fn with_progress(store: &Store, verb: Verb, request: &Request, may_start: bool) -> Result<Asked, Failure> {

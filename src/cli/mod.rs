@@ -8,6 +8,7 @@ mod autostart;
 mod browser;
 mod daemon;
 mod doctor;
+mod environment;
 mod finding;
 mod init;
 mod lifecycle;
@@ -21,6 +22,7 @@ mod scan;
 mod schema;
 mod static_site;
 mod target;
+mod worktrees;
 
 use std::process::ExitCode;
 

@@ -15,7 +15,7 @@ use crate::os::guard::{self, Guarded};
 use crate::os::{interrupt, session};
 use crate::paths::{ServerPlace, server_folder};
 use crate::settings::UNNAMED_SERVER;
-use crate::survey::{Spot, Store, Words, manifest_of, places, top_of};
+use crate::survey::{self, Spot, Store, Words, manifest_of, place_of, places, top_of};
 
 pub(super) fn run(run: &Run) -> Result<ExitCode, Failure> {
     // Before anything else: who asks late is told who adopted this process.
@@ -49,7 +49,11 @@ pub(super) fn run(run: &Run) -> Result<ExitCode, Failure> {
 /// The command, its port, its port file.
 fn launch(run: &Run, store: &Store) -> Result<Launch, Failure> {
     let here = target::here()?;
-    let root = store.registry().value.holding(&here).map_or_else(|| top_of(&here), |repo| repo.root.clone());
+    let root = match place_of(&store.registry().value, &here) {
+        survey::Place::In(repo) => repo.root,
+        survey::Place::InWorktree { root, .. } => root,
+        survey::Place::Nowhere => top_of(&here),
+    };
     let manifest = manifest_of(&root).ok();
     let default = manifest.as_ref().and_then(|m| m.default_server()).map(|server| server.name.clone());
     let default = default.unwrap_or_else(|| UNNAMED_SERVER.to_owned());

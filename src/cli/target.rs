@@ -6,7 +6,9 @@ use crate::api::{Failure, Kind};
 use crate::model::ServerId;
 use crate::paths::ServerPlace;
 use crate::settings::{Manifest, Repo, ServerSettings};
-use crate::survey::{Spot, Store, ask_each, manifest_of, top_of};
+use crate::survey::{Place, Spot, Store, ask_each, manifest_of, place_of, top_of};
+
+use super::worktrees;
 
 /// A server that was named, with its repo.
 #[derive(Debug, Clone)]
@@ -44,10 +46,14 @@ pub(super) fn repo(store: &Store, name: Option<&str>) -> Result<Repo, Failure> {
         return registry.value.named(name).cloned().ok_or_else(|| Failure::not_registered(name));
     }
     let here = here()?;
-    registry.value.holding(&here).cloned().ok_or_else(|| {
-        Failure::new(Kind::NotRegistered, format!("`{}` is not in a registered repo", here.display()))
-            .hint("`pierhead add` registers it; or name a repo, `pierhead ls` shows them")
-    })
+    match place_of(&registry.value, &here) {
+        Place::In(repo) => Ok(repo),
+        Place::InWorktree { root, base } => worktrees::claim(store, &root, &base),
+        Place::Nowhere => {
+            Err(Failure::new(Kind::NotRegistered, format!("`{}` is not in a registered repo", here.display()))
+                .hint("`pierhead add` registers it; or name a repo, `pierhead ls` shows them"))
+        }
+    }
 }
 
 /// The server that `REPO`, `REPO/SERVER` or nothing means.

@@ -5,12 +5,13 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{broadcast, mpsc, oneshot};
 
+use super::environment::Environments;
 use super::looks::Occasion;
-use super::message::Message;
+use super::message::{Known, Message};
 use super::perform::Performer;
 use super::waiters::{Waiter, Waiters};
 use crate::api::{Asked, DaemonStatus, Failure, Kind, Line, PROGRAM_VERSION, Request, Verb};
-use crate::model::{Moment, Origin, ServerId, State, Status, Timestamp};
+use crate::model::{Moment, Offer, Origin, ServerId, State, Status, Timestamp};
 use crate::supervisor::{Change, Event, Fleet, Wish};
 use crate::survey::Store;
 
@@ -21,6 +22,8 @@ pub(super) struct Core {
     waiters: Waiters,
     lines: broadcast::Sender<Arc<str>>,
     begun: Instant,
+    /// Worktrees that are not registered.
+    offers: Vec<Offer>,
 }
 
 /// How often everything is looked at again, for what no event told: network mounts, overflown queues. Rarer where there
@@ -31,13 +34,19 @@ const RESCAN_EACH: Duration = Duration::from_millis(20);
 const LINES_KEPT: usize = 4096;
 
 impl Core {
-    pub(super) fn new(store: Store, post: mpsc::UnboundedSender<Message>, open_files: Option<u64>) -> Self {
+    pub(super) fn new(
+        store: Store,
+        post: mpsc::UnboundedSender<Message>,
+        open_files: Option<u64>,
+        environments: Environments,
+    ) -> Self {
         Self {
             fleet: Fleet::new(),
-            performer: Performer::new(store, post, open_files),
+            performer: Performer::new(store, post, open_files, environments),
             waiters: Waiters::default(),
             lines: broadcast::channel(LINES_KEPT).0,
             begun: Instant::now(),
+            offers: Vec::new(),
         }
     }
 
@@ -105,10 +114,11 @@ impl Core {
             }
             Message::Reply(reply) => drop(reply.send(())),
             Message::Ask { verb, request, reply } => self.ask(verb, &request, reply),
-            Message::List(reply) => drop(reply.send(self.fleet.statuses().cloned().collect())),
-            Message::Subscribe(reply) => {
-                let snapshot = self.fleet.statuses().cloned().collect();
-                drop(reply.send((snapshot, self.lines.subscribe())));
+            Message::List(reply) => drop(reply.send(self.known())),
+            Message::Subscribe(reply) => drop(reply.send((self.known(), self.lines.subscribe()))),
+            Message::Offers(offers) => {
+                self.offers.clone_from(&offers);
+                self.send(&Line::Offers { at: Timestamp::now().to_string(), offers });
             }
             Message::Describe(reply) => drop(reply.send(self.describe())),
             Message::Reload(reply) => {
@@ -147,11 +157,18 @@ impl Core {
         if self.lines.receiver_count() == 0 {
             return;
         }
-        let line = Line::Change { what: change.what, at: now.wall.to_string(), server: Box::new(change.server) };
-        if let Ok(text) = serde_json::to_string(&line) {
+        self.send(&Line::Change { what: change.what, at: now.wall.to_string(), server: Box::new(change.server) });
+    }
+
+    fn send(&self, line: &Line) {
+        if let Ok(text) = serde_json::to_string(line) {
             // An error means that the last one who listened has just left.
             let _ = self.lines.send(text.into());
         }
+    }
+
+    fn known(&self) -> Known {
+        Known { servers: self.fleet.statuses().cloned().collect(), offers: self.offers.clone() }
     }
 
     fn ask(&mut self, verb: Verb, request: &Request, reply: oneshot::Sender<Result<Asked, Failure>>) {

@@ -237,7 +237,7 @@ struct NotReady {
 }
 
 async fn all(State(desk): State<Desk>) -> Response {
-    match tell(&desk.post, Message::List).await {
+    match tell(&desk.post, Message::List).await.map(|known| known.servers) {
         Ok(servers) => {
             let servers = servers.into_iter().map(Whereabouts::from).collect();
             Json(Directory { version: VERSION, servers }).into_response()
@@ -247,7 +247,7 @@ async fn all(State(desk): State<Desk>) -> Response {
 }
 
 async fn one(State(desk): State<Desk>, repo: &str, server: Option<&str>) -> Response {
-    let servers = match tell(&desk.post, Message::List).await {
+    let servers = match tell(&desk.post, Message::List).await.map(|known| known.servers) {
         Ok(servers) => servers,
         Err(failure) => return refuse(StatusCode::SERVICE_UNAVAILABLE, &failure),
     };

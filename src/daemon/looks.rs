@@ -9,10 +9,12 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::UnboundedSender;
 
+use super::environment::Environments;
 use super::launch::last_port;
 use super::message::Message;
 use super::ports::PortBook;
 use super::watcher::{FolderWatch, Mark, folders_of};
+use super::worktrees::Worktrees;
 use crate::model::{Instance, ServerId, Signal, Timestamp, Verdict};
 use crate::os::files::{Stamp, folder_mark, stamp_of};
 use crate::os::process::{self, Process};
@@ -56,7 +58,7 @@ pub(super) fn look_at_file(id: &ServerId, spot: &Spot, post: &UnboundedSender<Me
 }
 
 /// Looks at a repo again in a moment, by when what is being written may be whole.
-fn again(repo: &str, post: &UnboundedSender<Message>, pause: Duration) {
+pub(super) fn again(repo: &str, post: &UnboundedSender<Message>, pause: Duration) {
     let (repo, post) = (repo.to_owned(), post.clone());
     if let Ok(runtime) = tokio::runtime::Handle::try_current() {
         runtime.spawn(async move {
@@ -120,18 +122,23 @@ pub(super) struct Looker {
     /// Shims that are this process's children, for collecting them.
     pub(super) children: Arc<Mutex<HashMap<u32, Child>>>,
     known: Arc<Mutex<HashMap<String, Known>>>,
+    pub(super) environments: Environments,
+    pub(super) worktrees: Worktrees,
 }
 
 impl Looker {
-    pub(super) fn new(store: Store, post: &UnboundedSender<Message>) -> Self {
+    pub(super) fn new(store: Store, post: &UnboundedSender<Message>, environments: Environments) -> Self {
         let folders = Arc::new(Mutex::new(FolderWatch::start(post)));
+        let ports = Arc::<Mutex<PortBook>>::default();
         Self {
+            worktrees: Worktrees::new(store.clone(), post.clone(), Arc::clone(&ports)),
             store,
             post: post.clone(),
             folders,
-            ports: Arc::default(),
+            ports,
             children: Arc::default(),
             known: Arc::default(),
+            environments,
         }
     }
 
@@ -141,6 +148,7 @@ impl Looker {
             Ok(_) => self.look_inside(repo, occasion, gets_on),
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
                 self.forget(repo);
+                self.worktrees.missing(repo);
                 let remembered = remembered_plans_of(repo, self.store.places(), Remembered::All);
                 vec![Event::Missing { repo: repo.name.clone(), root: repo.root.clone(), remembered }]
             }
@@ -191,6 +199,9 @@ impl Looker {
             };
             let servers: Vec<(String, bool)> =
                 plans.iter().map(|plan| (plan.settings.name.clone(), plan.settings.default)).collect();
+            if plans.iter().any(|plan| plan.trusted && plan.settings.command.is_some()) {
+                self.environments.warm(&repo.root);
+            }
             let (named, of_named) = named_by(&read, &plans, &repo.root);
             versions.truncate(files.len());
             versions.extend(of_named);
@@ -215,11 +226,13 @@ impl Looker {
         // lock is taken.
         let new_marks = [folder_mark(&repo.root), folder_mark(&repo.root.join(FOLDER))];
         if occasion != Occasion::Rescan || marks != Some(new_marks) {
-            let wanted = folders_of(&repo.root, servers.iter().map(|(name, default)| (name.as_str(), *default)));
+            let mut wanted = folders_of(&repo.root, servers.iter().map(|(name, default)| (name.as_str(), *default)));
+            wanted.extend(self.worktrees.folder(repo).map(|folder| (folder.clone(), folder_mark(&folder))));
             if let Ok(mut folders) = folders.lock() {
                 folders.attach(&repo.name, wanted);
             }
         }
+        self.worktrees.look(repo, occasion);
         for (name, is_default) in servers.clone() {
             gets_on();
             let spot = Spot::of_server(&repo.root, &name, is_default);

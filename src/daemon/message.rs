@@ -6,8 +6,17 @@ use std::sync::Arc;
 use tokio::sync::{broadcast, oneshot};
 
 use crate::api::{Asked, DaemonStatus, Failure, Request, Verb};
-use crate::model::{ServerId, Status};
+use crate::model::{Offer, ServerId, Status};
 use crate::supervisor::Event;
+
+/// All that there is to list.
+#[derive(Debug, Clone)]
+pub struct Known {
+    /// By repo and name.
+    pub servers: Vec<Status>,
+    /// Worktrees that are not registered.
+    pub offers: Vec<Offer>,
+}
 
 /// What the loop is told.
 #[derive(Debug)]
@@ -35,9 +44,9 @@ pub enum Message {
         reply: oneshot::Sender<Result<Asked, Failure>>,
     },
     /// A client wants all servers.
-    List(oneshot::Sender<Vec<Status>>),
+    List(oneshot::Sender<Known>),
     /// A client wants all servers and every change after.
-    Subscribe(oneshot::Sender<(Vec<Status>, broadcast::Receiver<Arc<str>>)>),
+    Subscribe(oneshot::Sender<(Known, broadcast::Receiver<Arc<str>>)>),
     /// A client wants to know of the daemon.
     Describe(oneshot::Sender<DaemonStatus>),
     /// Registry, approvals or settings may have changed.
@@ -46,6 +55,8 @@ pub enum Message {
     Reap(oneshot::Sender<()>),
     /// Something changed in a repo's folder.
     Dirty(String),
+    /// These worktrees are offered now.
+    Offers(Vec<Offer>),
     /// A shim says: look at this server again.
     Hint(ServerId),
     /// End; servers live on.
@@ -65,7 +76,12 @@ impl Message {
             | Self::Reap(_)
             | Self::Hint(_)
             | Self::End => true,
-            Self::Event(_) | Self::Events(_) | Self::Looked { .. } | Self::Reply(_) | Self::Dirty(_) => false,
+            Self::Event(_)
+            | Self::Events(_)
+            | Self::Offers(_)
+            | Self::Looked { .. }
+            | Self::Reply(_)
+            | Self::Dirty(_) => false,
         }
     }
 }

@@ -10,12 +10,14 @@ use crate::model;
 #[openapi(components(schemas(
     api::Asked,
     api::DaemonStatus,
+    api::Environment,
     api::Failure,
     api::Kind,
     api::Line,
     api::Request,
     api::Servers,
     model::Exit,
+    model::Offer,
     model::Origin,
     model::State,
     model::Status
@@ -50,6 +52,14 @@ fn paths() -> Value {
             "parameters": [{"name": "repo", "in": "query", "required": false, "schema": {"type": "string"}}],
             "responses": answers("Servers"),
         }},
+        "/v1/environment": {
+            "get": {"summary": "What a repo's servers begin with", "parameters": [of_repo()], "responses": answers("Environment")},
+            "post": {
+                "summary": "Ask the login shell for it again",
+                "parameters": [of_repo()],
+                "responses": answers("Environment"),
+            },
+        },
         "/v1/events": {"get": {
             "summary": "Server-sent events: a snapshot, then every change; each event's data is one Line",
             "responses": {"200": {"description": "A stream that does not end",
@@ -67,6 +77,10 @@ fn paths() -> Value {
         "/v1/shutdown": {"post": {"summary": "End the daemon; servers live on", "responses": done()}},
         "/v1/openapi.json": {"get": {"summary": "This document", "responses": done()}},
     })
+}
+
+fn of_repo() -> Value {
+    json!({"name": "repo", "in": "query", "required": true, "schema": {"type": "string"}})
 }
 
 fn body(schema: &str) -> Value {

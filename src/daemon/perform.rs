@@ -8,6 +8,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 
+use super::environment::Environments;
 use super::launch::{Launch, busy};
 use super::looks::{Looker, Occasion, look_at_file};
 use super::message::{ById, ByRepo, Message};
@@ -20,7 +21,7 @@ use crate::os::exit::ended;
 use crate::os::files::{Folder, Stamp, stamp_of};
 use crate::os::{sockets, tree};
 use crate::portfile::{PortFile, WRITER};
-use crate::settings::{Extra, Repo};
+use crate::settings::Repo;
 use crate::supervisor::{Effect, Event, Fleet, Found, Plan, Probe, Socket};
 use crate::survey::{LastRun, Remembered, Spot, Store, Words, WriteError, remembered_plans_of, run_record, sight_of};
 
@@ -39,7 +40,7 @@ pub(super) struct Performer {
     owners: ById<Instance>,
     /// Repos that are being looked at: one that hangs must not pile up looks.
     busy: Busy,
-    roots: ByRepo<PathBuf>,
+    repos: ByRepo<Repo>,
     /// Which registry that was.
     registry: Option<Stamp>,
     /// Repos that were not looked at since the daemon began.
@@ -48,10 +49,15 @@ pub(super) struct Performer {
 }
 
 impl Performer {
-    pub(super) fn new(store: Store, post: UnboundedSender<Message>, open_files: Option<u64>) -> Self {
+    pub(super) fn new(
+        store: Store,
+        post: UnboundedSender<Message>,
+        open_files: Option<u64>,
+        environments: Environments,
+    ) -> Self {
         Self {
             sockets: SocketWatch::start(post.clone()),
-            looker: Looker::new(store.clone(), &post),
+            looker: Looker::new(store.clone(), &post, environments),
             threads: Threads::new(),
             store,
             post,
@@ -60,7 +66,7 @@ impl Performer {
             shims: HashMap::new(),
             owners: HashMap::new(),
             busy: Busy::default(),
-            roots: ByRepo::new(),
+            repos: ByRepo::new(),
             registry: None,
             unseen: HashSet::new(),
             warnings: Vec::new(),
@@ -73,12 +79,12 @@ impl Performer {
 
     /// How many repos are registered.
     pub(super) fn repos(&self) -> usize {
-        self.roots.len()
+        self.repos.len()
     }
 
     pub(super) fn warnings(&self) -> Vec<String> {
         let folders = self.looker.folders.lock().ok().and_then(|folders| folders.problem());
-        self.warnings.iter().cloned().chain(folders).collect()
+        self.warnings.iter().cloned().chain(folders).chain(self.looker.environments.problems()).collect()
     }
 
     // ---- the start, and changes of what is registered
@@ -111,6 +117,7 @@ impl Performer {
                 events.push(Event::Seen { id, generation, sight });
             }
         }
+        self.looker.worktrees.clean(&self.store.registry().value);
         self.unseen = repos.into_iter().map(|repo| repo.name).collect();
         events
     }
@@ -119,17 +126,19 @@ impl Performer {
         let (registry, trust, settings) = (self.store.registry(), self.store.trust(), self.store.settings());
         self.warnings = [registry.warning, trust.warning, settings.warning].into_iter().flatten().collect();
         self.registry = stamp_of(&self.store.places().registry());
-        self.roots = registry.value.repos.iter().map(|repo| (repo.name.clone(), repo.root.clone())).collect();
+        self.repos = registry.value.repos.iter().map(|repo| (repo.name.clone(), repo.clone())).collect();
         registry.value.repos
     }
 
     pub(super) fn is_registered(&self, repo: &str) -> bool {
-        self.roots.contains_key(repo)
+        self.repos.contains_key(repo)
     }
 
     /// The servers of a repo that are to run from the daemon's start on: told once, when it was looked at first.
     pub(super) fn autostart_of(&mut self, repo: &str, fleet: &Fleet) -> Vec<ServerId> {
-        if !self.unseen.remove(repo) {
+        // Of a dozen worktrees, nobody wants a dozen of the same.
+        let is_worktree = self.repos.get(repo).is_some_and(|repo| repo.worktree.is_some());
+        if !self.unseen.remove(repo) || is_worktree {
             return Vec::new();
         }
         let wanted = |id: &ServerId| fleet.plan(id).is_some_and(|(_, plan)| plan.settings.autostart && plan.trusted);
@@ -145,9 +154,16 @@ impl Performer {
     /// Takes in the registry and the approvals as they are now; answers when every repo was looked at.
     pub(super) fn reload(&mut self, fleet: &Fleet, reply: Option<oneshot::Sender<()>>) -> Vec<Event> {
         let before: HashSet<String> = fleet.statuses().map(|status| status.repo.clone()).collect();
+        let old = std::mem::take(&mut self.repos);
         self.read_registry();
+        self.looker.worktrees.retain(|name| self.repos.contains_key(name));
         let mut events = Vec::new();
-        for repo in before.into_iter().filter(|name| !self.roots.contains_key(name)) {
+        // What runs of one that is elsewhere now was started where it was.
+        let is_same = |name: &String| {
+            let root = self.repos.get(name).map(|repo| &repo.root);
+            root.is_some() && old.get(name).is_none_or(|before| Some(&before.root) == root)
+        };
+        for repo in before.into_iter().filter(|name| !is_same(name)) {
             if let Ok(mut folders) = self.looker.folders.lock() {
                 folders.detach(&repo);
             }
@@ -161,21 +177,20 @@ impl Performer {
 
     /// Looks at every repo again, in one thread as long as none hangs.
     pub(super) fn look_at_all(&self, occasion: Occasion, reply: Option<oneshot::Sender<()>>) {
-        self.look_at(self.roots.keys().cloned().collect(), occasion, reply);
+        self.look_at(self.repos.keys().cloned().collect(), occasion, reply);
     }
 
     /// Watches a repo's folders at their right level, and looks at its settings and port files.
     pub(super) fn refresh(&self, repo: &str) {
-        if self.roots.contains_key(repo) {
+        if self.repos.contains_key(repo) {
             self.look_at(vec![repo.to_owned()], Occasion::Change, None);
         }
     }
 
     fn look_at(&self, names: Vec<String>, occasion: Occasion, reply: Option<oneshot::Sender<()>>) {
         let repo = |name: String| {
-            let root = self.roots.get(&name)?.clone();
             let occasion = if self.unseen.contains(&name) { Occasion::First } else { occasion };
-            Some((Repo { name, root, added_at: String::new(), extra: Extra::default() }, occasion))
+            Some((self.repos.get(&name)?.clone(), occasion))
         };
         let errands: Vec<Errand> = names.into_iter().filter_map(repo).collect();
         let (looker, post, busy) = (self.looker.clone(), self.post.clone(), self.busy.clone());
@@ -333,6 +348,7 @@ impl Performer {
             urls,
             ports: Arc::clone(&self.looker.ports),
             open_files: self.open_files,
+            environments: self.looker.environments.clone(),
         };
         let looker = self.looker.clone();
         self.in_turn(&id.clone(), move || {

@@ -21,6 +21,11 @@ impl PortBook {
         self.taken.insert(port, id.clone());
     }
 
+    /// Lets go of the ports of a repo's servers.
+    pub(crate) fn forget(&mut self, repo: &str) {
+        self.taken.retain(|_, owner| owner.repo != repo);
+    }
+
     /// The port for a server: its last one when it is free, else the first free one of the range from a place that its
     /// name decides, so that a lost memory finds the same ports again. `None` when none is free.
     pub(crate) fn assign(&mut self, id: &ServerId, last: Option<u16>, settings: &UserSettings) -> Option<u16> {

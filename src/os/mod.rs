@@ -13,6 +13,7 @@
 //! | `guard` | a command whose whole tree ends with this process (feature `launch`) |
 //! | `session` | being a shim: own session, subreaper, children collected, output relayed |
 //! | `channel` | the local socket with the peer's user checked (feature `cli`) |
+//! | `login` | what the login shell makes of the environment (feature `cli`) |
 //! | `exit` | the death of any process as a future (feature `cli`) |
 
 #[cfg(target_os = "linux")]
@@ -40,9 +41,9 @@ pub use linux::exit;
 #[cfg(all(feature = "cli", target_os = "macos"))]
 pub use macos::exit;
 #[cfg(all(feature = "cli", unix))]
-pub use unix::{channel, limits, session};
+pub use unix::{channel, limits, login, session};
 #[cfg(all(feature = "cli", windows))]
-pub use windows::{channel, exit, limits, session};
+pub use windows::{channel, exit, limits, login, session};
 
 #[cfg(all(feature = "launch", unix))]
 pub use unix::guard;

@@ -18,6 +18,8 @@ mod schema;
 mod trust;
 #[cfg(feature = "cli")]
 mod user;
+#[cfg(feature = "cli")]
+mod worktrees;
 
 #[cfg(feature = "cli")]
 pub(crate) use approval::hex_hash;
@@ -29,13 +31,15 @@ pub use fill::{Placeholders, UnknownUrl, fill};
 #[cfg(feature = "cli")]
 pub use manifest::{CommandLine, Health, Manifest, ManifestError, Ready, Restart, ServerSettings};
 #[cfg(feature = "cli")]
-pub use registry::{NameTaken, Registry, Repo};
+pub use registry::{NameTaken, Registry, Repo, WorktreeOf};
 #[cfg(feature = "cli")]
 pub use schema::{MANIFEST_SCHEMA, USER_SCHEMA};
 #[cfg(feature = "cli")]
 pub use trust::{Approved, Trust};
 #[cfg(feature = "cli")]
-pub use user::UserSettings;
+pub use user::{Environment, UserSettings, Worktrees};
+#[cfg(feature = "cli")]
+pub use worktrees::{Dangling, Head, Reconciled, Wanted, Worktree, WorktreesOf};
 
 /// The first port that is given out, unless the user's settings say otherwise. The range lies below Linux's ephemeral
 /// ports (32768 to 60999).

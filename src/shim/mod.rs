@@ -15,6 +15,7 @@ use crate::model::{Exit, Timestamp};
 use crate::os::files::Folder;
 use crate::os::limits;
 use crate::os::lock::Lock;
+use crate::os::login;
 use crate::os::session::{self, ChildWatch, Pipe};
 use crate::paths::ServerPlace;
 use log::Log;
@@ -24,7 +25,12 @@ use notes::Notes;
 const MAX_ORDER: u64 = 16 << 20;
 
 /// Runs the shim: an order on standard input, one line of answer on standard output.
+///
+/// As `shim environment` it is what a login shell runs that was asked for its environment: it prints its own.
 pub fn main() -> ExitCode {
+    if std::env::args_os().nth(2).is_some_and(|word| word == login::PRINT_WORD) {
+        return if login::print_own().is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    }
     match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

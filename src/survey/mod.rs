@@ -30,6 +30,8 @@ mod sight;
 mod store;
 #[cfg(feature = "launch")]
 mod tree;
+#[cfg(feature = "cli")]
+mod worktrees;
 
 #[cfg(feature = "cli")]
 pub use announced::{Told, Words, announcements, announcements_of, page_of, told_by, user_place};
@@ -71,3 +73,7 @@ pub use sight::evidence_of;
 pub use store::{Read, Store, StoreError, places};
 #[cfg(feature = "launch")]
 pub(crate) use tree::{ports_named_in, sockets_of};
+#[cfg(feature = "cli")]
+pub use worktrees::{
+    Place, common_dir, is_worktree_of, offers, place_of, speaker_of, worktrees_folder, worktrees_of, worktrees_of_all,
+};

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::is_worktree_of;
 use super::record::{LastRun, read_record, run_record};
 use crate::api::{Policy, Record};
 use crate::model::ServerId;
@@ -57,6 +58,8 @@ pub fn detection_in(files: &Files, thoroughness: Thoroughness) -> Detection {
 #[derive(Debug)]
 pub struct Files {
     root: PathBuf,
+    /// What it is a worktree of, when it was registered as one.
+    base: Option<PathBuf>,
     read: RefCell<HashMap<PathBuf, Option<Vec<u8>>>>,
     listed: RefCell<HashMap<PathBuf, Vec<Entry>>>,
     seen: RefCell<Vec<(PathBuf, Stamp)>>,
@@ -68,7 +71,18 @@ const MOST_ENTRIES: usize = 4_000;
 impl Files {
     /// The files below `root`.
     pub fn of(root: &Path) -> Self {
-        Self { root: root.to_owned(), read: RefCell::default(), listed: RefCell::default(), seen: RefCell::default() }
+        Self {
+            root: root.to_owned(),
+            base: None,
+            read: RefCell::default(),
+            listed: RefCell::default(),
+            seen: RefCell::default(),
+        }
+    }
+
+    /// The files of a registered repo. What was approved of the repo that it is a worktree of holds for it, too.
+    pub fn of_repo(repo: &Repo) -> Self {
+        Self { base: repo.worktree.as_ref().map(|worktree| worktree.base.clone()), ..Self::of(&repo.root) }
     }
 
     /// What was read of it, files and folders, each as it was just before: one that is another now was perhaps read so.
@@ -140,8 +154,14 @@ pub(crate) fn check_trust(files: &Files, server: &ServerSettings, trust: &Trust)
     if trust.holds(root, &server.name, &approval) {
         return Ok(());
     }
-    let difference = trust.difference(root, &server.name, &approval);
+    // To the byte, or not at all. That it is a worktree of it is read anew: another folder may be in its place by now.
+    let base = files.base.as_deref();
+    if base.is_some_and(|base| trust.holds(base, &server.name, &approval) && is_worktree_of(root, base)) {
+        return Ok(());
+    }
     let was_approved = trust.knows(root, &server.name);
+    let known = base.filter(|_| !was_approved).unwrap_or(root);
+    let difference = trust.difference(known, &server.name, &approval);
     Err(Untrusted { approval, difference, was_approved })
 }
 
@@ -189,7 +209,7 @@ fn plan_of(repo: &Repo, settings: ServerSettings, trusted: bool, places: &Places
 
 /// A repo's servers, ready for the supervisor.
 pub fn plans_of(repo: &Repo, trust: &Trust, places: &Places) -> Result<Vec<Plan>, String> {
-    plans_in(&Files::of(&repo.root), repo, trust, places)
+    plans_in(&Files::of_repo(repo), repo, trust, places)
 }
 
 /// The same, of files that are read once.

@@ -4,7 +4,7 @@ pub mod menu;
 
 use std::fmt::Write as _;
 
-use crate::model::{Origin, State, Status, Timestamp};
+use crate::model::{Offer, Origin, State, Status, Timestamp};
 
 /// Whether colours are wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,6 +87,12 @@ fn state_word(server: &Status) -> &'static str {
 pub fn change(at: &str, server: &Status, what: &str) -> String {
     let url = server.url.as_deref().map(|url| format!("  {url}")).unwrap_or_default();
     format!("{at}  {}  {}{url}", server.id(), presentable(what))
+}
+
+/// A worktree that is not registered, as a line of `events`.
+pub fn offer(at: &str, offer: &Offer) -> String {
+    let folder = presentable(&offer.root.display().to_string());
+    format!("{at}  {}  a worktree that is not registered: {folder}\n", offer.name)
 }
 
 /// How long ago `then` was, in its one or two largest units.

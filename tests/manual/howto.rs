@@ -181,13 +181,8 @@ fn worktrees_run_side_by_side_as_shown() {
     assert_ne!(first, second);
     assert_eq!((http::get_url(&first).status, http::get_url(second).status), (200, 200));
     let mut events = sandbox.events();
-    let gone = block("worktrees gone").replace("cd ../shop\n", "");
-    let (remove, forget) = gone.trim_end().rsplit_once('\n').expect("two commands");
-    sh(&sandbox, &repo.root, remove).ok();
-    events.wait("shop-fix/web", "stopped and missing", |status| {
-        status["missing"] == true && status["state"] == "stopped"
-    });
-    sh(&sandbox, &repo.root, forget).ok();
+    sh(&sandbox, &repo.root, block("worktrees gone").trim_start_matches("cd ../shop\n")).ok();
+    events.wait_state("shop@fix/web", "stopped");
     assert_eq!(sandbox.json(["ls", "--json"])["servers"].as_array().map(Vec::len), Some(1));
 }
 
@@ -213,6 +208,15 @@ fn a_job_and_an_agent_do_as_shown() {
     repo.rewrite_settings("[servers.web]\n", "[servers.web]\nenv = { A = \"1\" }\n");
     sandbox.run_in(&repo.root, ["restart"]).code_is(6);
     sandbox.run_in(&repo.root, ["trust"]).code_is(6);
+}
+
+#[test]
+fn the_environment_is_asked_again_as_shown() {
+    let sandbox = sandbox();
+    let repo = repo_with_a_server(&sandbox);
+    sandbox.run_in(&repo.root, ["add", "--yes"]).ok();
+    sh(&sandbox, &repo.root, &block("environment")).ok();
+    assert_eq!(sandbox.status("shop/web")["state"], "ready");
 }
 
 #[test]

@@ -41,7 +41,7 @@ fn the_defaults_in_the_schema_are_those_of_the_reader() {
     }
     let mut user = String::new();
     for (key, of) in properties(&schema(USER_SCHEMA)) {
-        let _ = writeln!(user, "{key} = {}", of["default"]);
+        let _ = writeln!(user, "{key} = {}", toml_of(&of["default"]));
     }
     assert_eq!(UserSettings::parse(&user), Ok(UserSettings::default()));
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use pierhead::api::{Request, Verb};
-use pierhead::model::{ServerId, State, Status, Timestamp};
+use pierhead::model::{Offer, ServerId, State, Status, Timestamp};
 use pierhead::view::menu::{
     self, Command, Difference, Entry, Lamp, Manner, Patch, Scene, Switches, can_start, can_stop, choose_front, why,
 };
@@ -21,6 +21,8 @@ pub(crate) enum Event {
     Changed(Box<Status>),
     /// A server is not registered any more.
     Removed(ServerId),
+    /// These worktrees are not registered.
+    Offered(Vec<Offer>),
     /// The daemon has ended.
     Disconnected,
     /// An entry of the menu, or a button of a notification, was clicked.
@@ -92,6 +94,8 @@ pub(crate) enum Deed {
     Trust(String),
     /// Ask, then forget the repo.
     Remove(String),
+    /// Register the worktree of this name, and ask for approval when its commands are others.
+    AddWorktree(String),
     /// Ask for a folder, then register it.
     Add,
     /// Start at login, or not any more.
@@ -104,6 +108,8 @@ pub(crate) enum Deed {
 #[derive(Debug)]
 pub(crate) struct App {
     servers: Vec<Status>,
+    /// Worktrees that are not registered; `None` until a daemon has told.
+    offers: Option<Vec<Offer>>,
     is_connected: bool,
     at_login: bool,
     memory: Memory,
@@ -152,6 +158,7 @@ impl App {
     pub(crate) fn new(memory: Memory, manner: Manner, logs: PathBuf) -> Self {
         let mut app = Self {
             servers: Vec::new(),
+            offers: None,
             is_connected: false,
             at_login: false,
             memory,
@@ -204,6 +211,7 @@ impl App {
                 self.servers.retain(|server| server.repo != id.repo || server.server != id.server);
                 self.stale = Stale::All;
             }
+            Event::Offered(offers) => return self.offered(offers, now),
             Event::Disconnected => self.is_connected = false,
             Event::Clicked(id) => {
                 // A line of text asks for nothing.
@@ -240,6 +248,14 @@ impl App {
                 notice.filter(|_| self.memory.notifications).map(Action::Notify).into_iter().collect()
             }
         }
+    }
+
+    /// Worktrees that are new are told of; those that were there when the tray began are in the menu alone.
+    fn offered(&mut self, offers: Vec<Offer>, now: Timestamp) -> Vec<Action> {
+        let known = self.offers.replace(offers);
+        let offers = self.offers.as_deref().unwrap_or_default();
+        let notice = known.and_then(|known| self.news.of_worktrees(&known, offers, now));
+        notice.filter(|_| self.memory.notifications).map(Action::Notify).into_iter().collect()
     }
 
     /// What a click asks for. What it names may be gone by now, or is being done: then nothing follows.
@@ -303,6 +319,7 @@ impl App {
             Command::Terminal(repo) => Deed::OpenTerminal(root_of(repo)?),
             Command::Trust(repo) => Deed::Trust(repo.clone()),
             Command::Remove(repo) => Deed::Remove(repo.clone()),
+            Command::AddWorktree(name) => Deed::AddWorktree(name.clone()),
             Command::Add => Deed::Add,
             Command::AtLogin => Deed::SetAtLogin(!self.at_login),
             Command::LogsFolder => Deed::ShowFolder(self.logs.clone()),
@@ -403,6 +420,7 @@ impl App {
     fn scene(&self, now: Timestamp) -> Scene<'_> {
         Scene {
             servers: &self.servers,
+            offers: self.offers.as_deref().unwrap_or_default(),
             is_connected: self.is_connected,
             front: &self.front,
             pinned: &self.memory.pinned,

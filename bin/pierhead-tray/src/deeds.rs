@@ -110,6 +110,7 @@ impl Deeds {
             }
             Deed::Trust(repo) => self.trust(repo),
             Deed::Remove(repo) => self.remove(repo),
+            Deed::AddWorktree(name) => self.add_worktree(name),
             Deed::Add => self.add(),
             Deed::SetAtLogin(on) => {
                 let _turn = self.at_login.lock().unwrap_or_else(PoisonError::into_inner);
@@ -186,6 +187,12 @@ impl Deeds {
             self.run(&["remove", repo])?;
         }
         Ok(())
+    }
+
+    fn add_worktree(&self, name: &str) -> Outcome {
+        self.run(&["add", "--worktrees", name])?;
+        let waiting: Waiting = parse(&self.run(&["trust", name, "--json"])?)?;
+        if waiting.servers.is_empty() { Ok(()) } else { self.trust(name) }
     }
 
     fn add(&self) -> Outcome {

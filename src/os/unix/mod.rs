@@ -9,4 +9,6 @@ pub mod interrupt;
 #[cfg(feature = "cli")]
 pub mod limits;
 #[cfg(feature = "cli")]
+pub mod login;
+#[cfg(feature = "cli")]
 pub mod session;

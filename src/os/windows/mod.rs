@@ -18,6 +18,8 @@ mod job;
 mod kernel;
 #[cfg(feature = "cli")]
 pub mod limits;
+#[cfg(feature = "cli")]
+pub mod login;
 mod memory;
 #[cfg(feature = "cli")]
 mod own_job;

@@ -32,6 +32,8 @@ pub enum Command {
     Pin(String),
     /// Forget the repo.
     Remove(String),
+    /// Register the worktree that is offered under this name.
+    AddWorktree(String),
     /// Register a repo.
     Add,
     /// Start all that can be started.
@@ -53,7 +55,7 @@ pub enum Command {
 }
 
 impl Command {
-    /// The repo it is about; `None` when it is about all.
+    /// The registered repo it is about; `None` when it is about all, or about one that is not registered yet.
     pub fn repo(&self) -> Option<&str> {
         match self {
             Self::Open(id)
@@ -66,7 +68,8 @@ impl Command {
             Self::Folder(repo) | Self::Terminal(repo) | Self::Trust(repo) | Self::Pin(repo) | Self::Remove(repo) => {
                 Some(repo)
             }
-            Self::Add
+            Self::AddWorktree(_)
+            | Self::Add
             | Self::StartAll
             | Self::StopAll
             | Self::AtLogin
@@ -92,6 +95,7 @@ impl Command {
             Self::Trust(repo) => ("trust", Some(repo.clone())),
             Self::Pin(repo) => ("pin", Some(repo.clone())),
             Self::Remove(repo) => ("remove", Some(repo.clone())),
+            Self::AddWorktree(name) => ("add-worktree", Some(name.clone())),
             Self::Add => ("add", None),
             Self::StartAll => ("start-all", None),
             Self::StopAll => ("stop-all", None),
@@ -153,6 +157,7 @@ impl FromStr for Command {
             "trust" => Self::Trust(repo()?),
             "pin" => Self::Pin(repo()?),
             "remove" => Self::Remove(repo()?),
+            "add-worktree" => Self::AddWorktree(repo()?),
             _ => return Err(none()),
         })
     }

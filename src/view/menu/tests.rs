@@ -48,6 +48,7 @@ fn menu_while(servers: &[Status], busy: &BTreeSet<Command>, change: impl FnOnce(
     let pinned = BTreeSet::new();
     let mut scene = Scene {
         servers,
+        offers: &[],
         is_connected: true,
         front: &front,
         pinned: &pinned,

@@ -131,6 +131,29 @@ fn while_no_daemon_answers_the_menu_says_so_and_recovers() {
     assert_eq!(app.tip(), "1 ready");
 }
 
+fn offer(name: &str) -> Offer {
+    let repo = name.split('@').next().unwrap().to_owned();
+    Offer { repo, name: name.to_owned(), root: format!("/src/{name}").into(), branch: None }
+}
+
+#[test]
+fn a_worktree_that_comes_is_told_of_once_and_added_by_a_click() {
+    let mut app = app(&[("shop/web", State::Ready)]);
+    let told = |actions: &[Action]| -> Vec<String> {
+        let notice =
+            |action: &Action| if let Action::Notify(notice) = action { Some(notice.body.clone()) } else { None };
+        actions.iter().filter_map(notice).collect()
+    };
+    assert!(told(&on(&mut app, Event::Offered(vec![offer("shop@old")]))).is_empty(), "it was there before");
+    let both = vec![offer("shop@old"), offer("shop@new"), offer("shop@newer")];
+    let actions = on(&mut app, Event::Offered(both.clone()));
+    assert_eq!(told(&actions), ["shop@new and 1 more"]);
+    assert!(actions.iter().any(|action| matches!(action, Action::Show(_))), "the menu has an entry for each");
+    assert!(on(&mut app, Event::Offered(both)).is_empty());
+    let id = "add-worktree:shop@new";
+    assert_eq!(click(&mut app, id), does(id, Deed::AddWorktree("shop@new".to_owned())));
+}
+
 #[test]
 fn an_age_goes_on_by_itself() {
     let mut app = app(&[("shop/web", State::Ready)]);
