@@ -28,6 +28,7 @@ use std::collections::BTreeSet;
 pub(super) use ground::parse_json;
 pub use ground::{Entry, Reader};
 pub use study::PortUse;
+pub use tools::{KnownTool, known_tools};
 pub use written::{Commented, written};
 
 use super::manifest::is_a_variable;
