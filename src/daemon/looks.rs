@@ -84,8 +84,9 @@ pub(super) struct Known {
     marks: [Mark; 2],
 }
 
-/// What a repo's settings were read from and what they name, each with the version that was read.
-fn named_by(read: &Files, plans: &[Plan], root: &Path) -> (Vec<PathBuf>, Vec<Option<Stamp>>) {
+/// What a repo's settings were read from and what they name, each with the version that was read; without `looked_at`,
+/// which are looked at in any case.
+fn named_by(read: &Files, plans: &[Plan], root: &Path, looked_at: &[PathBuf]) -> (Vec<PathBuf>, Vec<Option<Stamp>>) {
     let mut named: Vec<(PathBuf, Option<Stamp>)> =
         read.consulted().into_iter().map(|(path, stamp)| (path, Some(stamp))).collect();
     for file in plans.iter().flat_map(|plan| &plan.settings.env_file) {
@@ -94,7 +95,7 @@ fn named_by(read: &Files, plans: &[Plan], root: &Path) -> (Vec<PathBuf>, Vec<Opt
             named.push((path, None));
         }
     }
-    named.into_iter().unzip()
+    named.into_iter().filter(|(path, _)| !looked_at.contains(path)).unzip()
 }
 
 /// Settings that were there are believed to be gone after this long: git and editors take files away for a moment, and a
@@ -202,7 +203,7 @@ impl Looker {
             if plans.iter().any(|plan| plan.trusted && plan.settings.command.is_some()) {
                 self.environments.warm(&repo.root);
             }
-            let (named, of_named) = named_by(&read, &plans, &repo.root);
+            let (named, of_named) = named_by(&read, &plans, &repo.root, &files);
             versions.truncate(files.len());
             versions.extend(of_named);
             if let Ok(mut known) = known.lock() {
