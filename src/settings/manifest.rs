@@ -161,6 +161,11 @@ impl ServerSettings {
         Self { command: Some(CommandLine::Shell(command.to_owned())), ..Self::unset(name, is_default) }
     }
 
+    /// A server that no settings name and nobody can start: it was found.
+    pub fn bare(name: &str) -> Self {
+        Self::unset(name, false)
+    }
+
     fn unset(name: &str, default: bool) -> Self {
         Self {
             name: name.to_owned(),

@@ -1,6 +1,8 @@
 //! One look at things as they are, with no daemon: port files and their truth, and what is registered.
 
 mod discover;
+#[cfg(feature = "cli")]
+mod externals;
 mod file;
 #[cfg(feature = "cli")]
 mod look;
@@ -24,8 +26,12 @@ pub(crate) mod segments;
 mod sight;
 #[cfg(feature = "cli")]
 mod store;
+#[cfg(feature = "cli")]
+mod watched;
 
 pub use discover::{discover, top_of};
+#[cfg(feature = "cli")]
+pub use externals::{Effort, Finder, external_names, tree_of_external, verify};
 pub use file::{Claim, Sighting, Spot, Torn, WriteError};
 #[cfg(feature = "cli")]
 pub use look::{look, look_at, sight_of};
@@ -55,3 +61,5 @@ pub use runtime::runtime_warning;
 pub use sight::evidence_of;
 #[cfg(feature = "cli")]
 pub use store::{Read, Store, StoreError, places};
+#[cfg(feature = "cli")]
+pub(crate) use watched::{Note, forget, write_note};

@@ -17,6 +17,7 @@ mod sandbox;
 mod contract;
 mod daemon;
 mod discovery;
+mod externals;
 mod faults;
 mod lifecycle;
 mod logs;

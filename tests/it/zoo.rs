@@ -120,7 +120,7 @@ impl Life {
 }
 
 /// A sandbox in which the real servers are on the path.
-fn sandbox() -> Sandbox {
+pub(crate) fn sandbox() -> Sandbox {
     static PATH: OnceLock<String> = OnceLock::new();
     let path = PATH.get_or_init(|| {
         let cache = installed();
@@ -149,7 +149,7 @@ fn installed() -> PathBuf {
 const PAGE: (&str, &str) = ("index.html", "<!doctype html><title>zoo</title><h1>zoo</h1>");
 
 /// A server of Node's own, on `$PORT` or, for 0, on a free one.
-const NODE_SERVER: &str = "const http = require('http');
+pub(crate) const NODE_SERVER: &str = "const http = require('http');
 const server = http.createServer((request, answer) => answer.end('zoo'));
 server.listen(Number(process.env.PORT || 0), '127.0.0.1', () => {
   console.log(`http://127.0.0.1:${server.address().port}/`);

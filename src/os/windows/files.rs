@@ -260,6 +260,15 @@ pub struct FolderLock {
     _lock: Lock,
 }
 
+/// The first bytes of a regular file, at most `most` of them; links in the path's folders are followed.
+pub fn read_beginning(path: &Path, most: u64) -> Result<Vec<u8>, FileError> {
+    let (folder, name) = split(path)?;
+    let (file, _) = Folder::open(folder)?.open_regular(name)?;
+    let mut bytes = Vec::new();
+    file.take(most).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
 /// Reads a regular file at a path, see [`Folder::read`]; links in the path's folders are followed.
 pub fn read_small(path: &Path, most: u64) -> Result<(Vec<u8>, Stamp), FileError> {
     let (folder, name) = split(path)?;

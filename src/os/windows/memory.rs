@@ -31,6 +31,12 @@ pub(super) fn has_in_environment(pid: u32, entry: &str) -> bool {
     environment(pid).is_some_and(|all| all.split(|unit| *unit == 0).any(|one| one == wanted))
 }
 
+/// True when the process was started with a variable of this name in its environment.
+pub(super) fn has_variable(pid: u32, name: &str) -> bool {
+    let wanted: Vec<u16> = format!("{name}=").encode_utf16().collect();
+    environment(pid).is_some_and(|all| all.split(|unit| *unit == 0).any(|one| one.starts_with(&wanted)))
+}
+
 /// The working directory.
 pub(super) fn working_dir(pid: u32) -> Option<PathBuf> {
     let seen = Seen::open(pid)?;
