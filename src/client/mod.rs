@@ -12,7 +12,7 @@ use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::api::{Asked, DaemonStatus, Failure, Kind, Line, PROGRAM_VERSION, Servers, VERSION_HEADER, Verb};
+use crate::api::{Adopt, Asked, DaemonStatus, Failure, Kind, Line, PROGRAM_VERSION, Servers, VERSION_HEADER, Verb};
 use crate::os::{channel, session};
 use crate::paths::Places;
 
@@ -81,6 +81,11 @@ impl Client {
             Err(Failure::new(Kind::TimedOut, what)
                 .hint("it hangs or was stopped; servers live on when its process is killed, and the next command starts another"))
         })
+    }
+
+    /// Watches a server that somebody else started under a name, or no more.
+    pub async fn adopt(&self, adopt: &Adopt) -> Result<Asked, Failure> {
+        self.call(Method::POST, "/v1/adopt", adopt).await
     }
 
     /// Makes the daemon read registry and approvals again.

@@ -20,7 +20,7 @@ use super::connections::{self, Connections, Limits};
 use super::discovery::Discovery;
 use super::message::Message;
 use super::openapi;
-use crate::api::{Failure, Kind, Line, PROGRAM_VERSION, Request, Servers, VERSION_HEADER, Verb};
+use crate::api::{Adopt, Asked, Failure, Kind, Line, PROGRAM_VERSION, Request, Servers, VERSION_HEADER, Verb};
 use crate::model::{ServerId, Status};
 use crate::os::channel::Server;
 use crate::settings::{Repo, ServerSettings, Trust};
@@ -74,6 +74,7 @@ fn router(state: Desk) -> Router {
         .route("/v1/down", post(async |state, body| ask(Verb::Down, state, body).await))
         .route("/v1/restart", post(async |state, body| ask(Verb::Restart, state, body).await))
         .route("/v1/wait", post(async |state, body| ask(Verb::Wait, state, body).await))
+        .route("/v1/adopt", post(adopt))
         .route("/v1/reload", post(reload))
         .route("/v1/reap", post(reap))
         .route("/v1/shutdown", post(shutdown))
@@ -132,6 +133,18 @@ async fn servers(State(Desk { post, .. }): State<Desk>, Query(filter): Query<Fil
             servers.retain(|status| status.repo == repo);
         }
         Ok(Servers::new(servers))
+    })
+    .await
+}
+
+async fn adopt(State(Desk { post, .. }): State<Desk>, body: Result<Json<Adopt>, JsonRejection>) -> Response {
+    answer(async {
+        let Json(adopt) = body.map_err(|error| Failure::new(Kind::Usage, error.body_text()))?;
+        let (id, looked) = tell(&post, |reply| Message::Adopt(adopt, reply)).await??;
+        looked.await.map_err(|_| ending())?;
+        let mut servers = tell(&post, Message::List).await?;
+        servers.retain(|status| status.id() == id);
+        Ok(Asked { servers, timed_out: false })
     })
     .await
 }

@@ -4,6 +4,8 @@ mod admission;
 mod connections;
 mod core;
 mod discovery;
+mod ending;
+mod externals;
 mod http;
 mod intake;
 pub(crate) mod launch;

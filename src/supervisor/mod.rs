@@ -11,12 +11,15 @@ mod event;
 mod external;
 mod fleet;
 mod ladder;
+mod program;
+mod seating;
 mod server;
 #[cfg(test)]
 mod tests;
 
 pub use choice::choose;
 pub use effect::{Attention, Change, Effect, Probe};
-pub use event::{Adoption, End, Event, Found, Meant, Plan, Refused, Sight, Socket, Spawn, Wish};
+pub use event::{Adoption, End, Event, Found, Meant, Plan, Refused, Sight, Socket, Spawn, Watched, Wish};
 pub use external::{Announced, Answer, External};
 pub use fleet::Fleet;
+pub use program::{Role, has_no_page, ports_in, programs_of, role_of};

@@ -3,6 +3,8 @@
 #[cfg(feature = "cli")]
 mod announced;
 mod discover;
+#[cfg(feature = "cli")]
+mod externals;
 mod file;
 #[cfg(feature = "cli")]
 mod look;
@@ -26,11 +28,14 @@ pub(crate) mod segments;
 mod sight;
 #[cfg(feature = "cli")]
 mod store;
+#[cfg(feature = "cli")]
+mod watched;
 
 #[cfg(feature = "cli")]
-pub use announced::{Told, Words, announcements, announcements_of, page_of, told_by, user_place};
+pub use announced::{Announcing, Told, Words, announcements, announcing, page_of, told_by, user_place};
 pub use discover::{discover, top_of};
 #[cfg(feature = "cli")]
+pub use externals::{Effort, Finder, external_names, tree_of_external, verify};
 pub(crate) use file::own_folder;
 pub use file::{Claim, Sighting, Spot, Torn, WriteError};
 #[cfg(feature = "cli")]
@@ -61,3 +66,5 @@ pub use runtime::runtime_warning;
 pub use sight::evidence_of;
 #[cfg(feature = "cli")]
 pub use store::{Read, Store, StoreError, places};
+#[cfg(feature = "cli")]
+pub(crate) use watched::{Note, forget, write_note};

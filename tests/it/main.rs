@@ -19,6 +19,7 @@ mod contract;
 mod daemon;
 mod detection;
 mod discovery;
+mod externals;
 mod faults;
 mod lifecycle;
 mod logs;
