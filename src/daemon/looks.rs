@@ -25,8 +25,8 @@ use crate::portfile::FOLDER;
 use crate::settings::{MANIFEST_NAME, Repo};
 use crate::supervisor::{End, Event, Found, Meant, Plan};
 use crate::survey::{
-    EndedRun, Files, LAST_LINES, LastRun, Remains, Remembered, Spot, Store, last_lines, lost_output, mend_records,
-    output_of_run, plans_in, read_record, remembered_plans_of, run_record,
+    EndedRun, Files, LAST_LINES, LastRun, Remains, Remembered, Spot, Store, external_names, last_lines, lost_output,
+    mend_records, output_of_run, plans_in, read_record, remembered_plans_of, run_record,
 };
 
 /// Between two looks at a file that is being written.
@@ -171,8 +171,13 @@ impl Looker {
     }
 
     fn forget(&self, repo: &Repo) {
+        self.forget_settings(&repo.name);
+    }
+
+    /// The next look reads a repo's settings whatever their versions.
+    pub(super) fn forget_settings(&self, repo: &str) {
         if let Ok(mut known) = self.known.lock() {
-            known.remove(&repo.name);
+            known.remove(repo);
         }
     }
 
@@ -248,6 +253,9 @@ impl Looker {
                 at_rest.remove(&name);
             }
             events.extend(seen);
+        }
+        if occasion != Occasion::Rescan {
+            reap_forgotten(repo, &servers);
         }
         // After the files: nothing is started again beside a server of somebody else's.
         if occasion == Occasion::First {
@@ -361,6 +369,18 @@ impl Looker {
         let listening = sockets::listening().ok()?;
         let socket = ports.into_iter().find_map(|port| listening.iter().find(|socket| socket.port == port))?;
         Some(taken_by(socket, &self.store))
+    }
+}
+
+/// Removes what is left of servers that somebody else started, and that ended while no daemon ran.
+fn reap_forgotten(repo: &Repo, servers: &[(String, bool)]) {
+    for name in external_names(repo).into_iter().filter(|name| !servers.iter().any(|(known, _)| known == name)) {
+        let spot = Spot::of_server(&repo.root, &name, false);
+        match spot.reap() {
+            Ok(Some(proof)) => tracing::info!("{}/{name}: port file removed: {proof}", repo.name),
+            Ok(None) => {}
+            Err(error) => tracing::warn!("{}/{name}: its port file could not be reaped: {error}", repo.name),
+        }
     }
 }
 
