@@ -12,7 +12,7 @@ use crate::os::process::{self, Kin, Life, Process};
 use crate::os::sockets::{self, Listening};
 use crate::os::tree;
 use crate::portfile::{FILE_NAME, FOLDER};
-use crate::settings::{Registry, Repo};
+use crate::settings::Repo;
 use crate::supervisor::{Announced, External, Role, Socket, ports_in, programs_of, role_of};
 
 /// Looks again and again, and remembers what does not change as long as a socket is the same one.
@@ -56,6 +56,24 @@ struct Reading {
     folders: HashMap<u32, Option<PathBuf>>,
 }
 
+/// The registered repos by where they are: one look at many processes asks a thousand repos of each.
+struct Roots<'a>(HashMap<&'a Path, &'a Repo>);
+
+impl<'a> Roots<'a> {
+    fn of(repos: &'a [Repo]) -> Self {
+        Self(repos.iter().map(|repo| (repo.root.as_path(), repo)).collect())
+    }
+
+    /// The innermost repo that holds `path`.
+    fn holding(&self, path: &Path) -> Option<&'a Repo> {
+        path.ancestors().find_map(|folder| self.0.get(folder).copied())
+    }
+
+    fn named(&self, name: &str) -> Option<&'a Repo> {
+        self.0.values().find(|repo| repo.name == name).copied()
+    }
+}
+
 /// The holders of one or more sockets that belong together.
 #[derive(Debug)]
 struct Group {
@@ -78,7 +96,7 @@ impl Finder {
     ) -> BTreeMap<String, Vec<External>> {
         let mut found: BTreeMap<String, Vec<External>> =
             repos.iter().map(|repo| (repo.name.clone(), Vec::new())).collect();
-        let registry = Registry { repos: repos.to_vec(), ..Registry::default() };
+        let registry = Roots::of(repos);
         let roots: Vec<PathBuf> = repos.iter().map(|repo| repo.root.clone()).collect();
         let mut effort = effort;
         if roots != self.roots {
@@ -127,7 +145,7 @@ impl Finder {
     fn look_for_holders(
         &mut self,
         sockets: &[Listening],
-        registry: &Registry,
+        registry: &Roots<'_>,
         announced: &[Announced],
         effort: Effort,
         reading: &mut Reading,
@@ -254,7 +272,7 @@ fn reading_below(reading: &Reading, pid: u32, above: u32) -> bool {
 }
 
 /// Every process that works inside a repo, and what belongs to its job: the same process group, below it.
-fn candidates(registry: &Registry, reading: &mut Reading) -> BTreeSet<u32> {
+fn candidates(registry: &Roots<'_>, reading: &mut Reading) -> BTreeSet<u32> {
     let inside: Vec<u32> = process::all_pids()
         .unwrap_or_default()
         .into_iter()
@@ -350,14 +368,14 @@ impl Reading {
     }
 
     /// True for a process that works in this repo, or that runs a program of it.
-    fn is_of(&mut self, pid: u32, repo: &str, registry: &Registry) -> bool {
+    fn is_of(&mut self, pid: u32, repo: &str, registry: &Roots<'_>) -> bool {
         let program = self.seen(pid).and_then(|seen| seen.words.first()).map(PathBuf::from);
         let paths = self.folder(pid).into_iter().chain(program.filter(|path| path.is_absolute()));
         paths.into_iter().any(|path| registry.holding(&path).is_some_and(|holding| holding.name == repo))
     }
 
     /// The repo that a group belongs to: by its announcement, by where it works, by where its job was started.
-    fn repo_of<'a>(&mut self, group: &Group, registry: &'a Registry) -> Option<&'a Repo> {
+    fn repo_of<'a>(&mut self, group: &Group, registry: &Roots<'a>) -> Option<&'a Repo> {
         if let Some(said) = &group.announced {
             return registry.named(&said.repo);
         }

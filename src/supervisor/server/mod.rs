@@ -901,8 +901,9 @@ impl Server {
     }
 
     fn died(&mut self, end: End, was_ready: bool, now: Moment, out: &mut Vec<Effect>) {
-        // Somebody else serves it by now: another copy beside theirs helps nobody.
-        let is_taken = self.is_taken();
+        // Somebody else serves it by now: another copy beside theirs helps nobody. A port file proves nothing here: it may
+        // be of what has just been ended.
+        let is_taken = self.theirs.is_some();
         out.push(Effect::CheckFile { id: self.id.clone() });
         let is_hopeless = end.cause.is_some() && !was_ready;
         let is_success = end.exit.is_success();
