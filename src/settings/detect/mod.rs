@@ -34,7 +34,7 @@ pub use written::{Commented, written};
 use super::manifest::is_a_variable;
 use super::{CommandLine, Manifest, Ready, ServerSettings};
 use crate::model::sanitize_name;
-use ground::Ground;
+use ground::{Ground, Memory};
 use package::Rank;
 use study::{Serves, Study, study, study_words};
 
@@ -89,8 +89,8 @@ pub const LOOKED_FOR: &str = "pitchfork.toml, process-compose.yaml, Procfile.dev
 
 /// Finds the servers of a repo.
 pub fn detect(reader: Reader<'_>, thoroughness: Thoroughness) -> Detection {
-    let left = ground::allowance();
-    let ground = Ground::new(reader, &left);
+    let memory = Memory::new();
+    let ground = Ground::new(reader, &memory);
     let mut found = Found::default();
     for source in SOURCES {
         if !found.servers.is_empty() && thoroughness == Thoroughness::Servers {
