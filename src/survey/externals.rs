@@ -202,7 +202,7 @@ impl Finder {
     fn groups(
         &self,
         sockets: &[Listening],
-        registry: &Registry,
+        registry: &Roots<'_>,
         announced: &[Announced],
         reading: &mut Reading,
     ) -> Vec<Group> {
