@@ -61,6 +61,7 @@ fn with_few(options: &Options, report: &mut Report) {
     // First, while the daemon has done nothing else.
     if options.wants(6) {
         weight::daemon(options, report, &fleet, 6, REPOS);
+        weight::beside(options, report, &fleet);
     }
     if options.wants(1) {
         reading::port(options, report, &fleet);

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::samples::{ms_since, now_ns, rest};
 
 /// The least that a process can be: it waits for input that does not come.
-pub(super) struct Idle(Child);
+pub(super) struct Idle(pub(super) Child);
 
 impl Idle {
     pub(super) fn start() -> Self {

@@ -34,6 +34,29 @@ pub(super) fn daemon(options: &Options, report: &mut Report, fleet: &Fleet, numb
     report.add(figure("idle CPU", "%", idle.cpu_percent, note, cats_idle.cpu_percent, Target::AtMost(0.1)));
 }
 
+/// So many processes are beside the daemon that are none of its business.
+const BYSTANDERS: usize = 500;
+
+/// What the daemon does beside processes that are none of its business, one of which listens: it might be a server of a
+/// repo, and is looked at again and again.
+pub(super) fn beside(options: &Options, report: &mut Report, fleet: &Fleet) {
+    let bystanders: Vec<Idle> = (0..BYSTANDERS).map(|_| Idle::start()).collect();
+    let _stranger = std::net::TcpListener::bind("127.0.0.1:0").expect("listen");
+    let seconds = if options.quick { 12 } else { 60 };
+    eprintln!("watching the daemon beside {BYSTANDERS} processes for {seconds} s");
+    let (idle, cats_idle) = watch([fleet.daemon_pid(), bystanders[0].0.id()], seconds);
+    report.add(Figure {
+        number: 6,
+        what: format!("daemon beside {BYSTANDERS} processes and a socket of nobody's: idle CPU"),
+        unit: "%",
+        value: idle.cpu_percent,
+        note: format!("over {seconds} s, {:.1} wake-ups/s", idle.wakes_per_s),
+        reference: ("idle `cat`", cats_idle.cpu_percent),
+        ratio: None,
+        target: Target::AtMost(0.1),
+    });
+}
+
 /// The memory of all shims.
 pub(super) fn shims(report: &mut Report, fleet: &Fleet) {
     let pids = fleet.shim_pids();

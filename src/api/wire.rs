@@ -71,6 +71,19 @@ pub struct Request {
     pub fresh_env: bool,
 }
 
+/// The body of `POST /v1/adopt`: a server that somebody else started is watched under a name from now on.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Adopt {
+    /// `REPO` for its default server, or `REPO/SERVER`, as it is told now.
+    pub target: String,
+    /// Its name from now on; as it is told now when absent.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// Watch it no more: it is told only as long as it runs.
+    #[serde(default)]
+    pub forget: bool,
+}
+
 /// The answer to a [`Request`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Asked {

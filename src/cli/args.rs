@@ -33,11 +33,13 @@ pub(super) enum Command {
     /// Start servers, what they depend on first, and print their URLs
     #[command(visible_alias = "start")]
     Up(Up),
-    /// Stop servers, their whole process trees
+    /// Stop servers, their whole process trees; what somebody else started only if it is named as REPO/SERVER
     #[command(visible_alias = "stop")]
     Down(Down),
     /// Stop servers and start them again
     Restart(Restart),
+    /// Watch a server that somebody else started under a name that stays
+    Adopt(Adopt),
     /// Wait until servers are ready
     Wait(Wait),
     /// Print a server's port
@@ -215,6 +217,21 @@ pub(super) struct Down {
     /// Wait no longer than this, as in 30s or 2m
     #[arg(long, value_parser = humantime::parse_duration)]
     pub(super) timeout: Option<Duration>,
+    #[command(flatten)]
+    pub(super) json: Json,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Adopt {
+    /// REPO or REPO/SERVER, as `ls` shows it; the repo of the current directory when not given
+    #[arg(value_name = "REPO[/SERVER]")]
+    pub(super) target: Option<String>,
+    /// Its name from now on; as `ls` shows it when not given
+    #[arg(long)]
+    pub(super) name: Option<String>,
+    /// Watch it no more: it is listed only as long as it runs
+    #[arg(long, conflicts_with = "name")]
+    pub(super) forget: bool,
     #[command(flatten)]
     pub(super) json: Json,
 }

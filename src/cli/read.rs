@@ -9,9 +9,10 @@ use crate::api::{Failure, Kind, Line, Servers, Verb};
 use crate::client::block_on;
 use crate::model::{Stale, State, Status, Timestamp, Verdict};
 use crate::portfile::{connect_host, loopback_url};
-use crate::settings::Repo;
+use crate::settings::{Repo, ServerSettings};
 use crate::survey::{
-    Place, Sighting, Spot, Store, ask_each, look, look_at, manifest_of, offers, place_of, places, top_of,
+    Place, Sighting, Spot, Store, ask_each, external_names, look, look_at, manifest_of, offers, place_of, places,
+    top_of,
 };
 use crate::view;
 
@@ -280,7 +281,10 @@ fn text_of(line: &Line) -> String {
 fn reap_in(repo: &Repo) -> Result<Vec<(Target, Stale)>, Failure> {
     let Ok(manifest) = manifest_of(&repo.root) else { return Ok(Vec::new()) };
     let mut removed = Vec::new();
-    for server in manifest.servers {
+    let is_new = |name: &String| manifest.server(name).is_none();
+    let found: Vec<ServerSettings> =
+        external_names(repo).into_iter().filter(is_new).map(|name| ServerSettings::bare(&name)).collect();
+    for server in manifest.servers.into_iter().chain(found) {
         let target = Target { repo: repo.clone(), server };
         if let Some(proof) = target.spot().reap()? {
             removed.push((target, proof));

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::api::{Failure, Kind};
-use crate::model::ServerId;
+use crate::model::{ServerId, is_valid_name};
 use crate::paths::ServerPlace;
 use crate::settings::{Manifest, Repo, ServerSettings};
 use crate::survey::{Place, Spot, Store, ask_each, manifest_of, place_of, top_of};
@@ -69,8 +69,17 @@ pub(super) fn server(store: &Store, text: Option<&str>) -> Result<Target, Failur
         Some(server) => manifest.server(server),
         None => manifest.default_server(),
     };
-    let found = found.cloned().ok_or_else(|| unknown_server(&repo, &manifest, server.unwrap_or("default")))?;
-    Ok(Target { repo, server: found })
+    if let Some(found) = found {
+        return Ok(Target { server: found.clone(), repo });
+    }
+    // One that somebody else started, or that was given its name by hand: its port file and its note tell of it.
+    if let Some(name) = server.filter(|name| is_valid_name(name)) {
+        let target = Target { repo: repo.clone(), server: ServerSettings::bare(name) };
+        if target.spot().path().exists() || target.place(store).watched().exists() {
+            return Ok(target);
+        }
+    }
+    Err(unknown_server(&repo, &manifest, server.unwrap_or("default")))
 }
 
 /// A repo's settings, or what is wrong with them.

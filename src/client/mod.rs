@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::api::{
-    Asked, DaemonStatus, Environment, Failure, Kind, Line, PROGRAM_VERSION, Servers, VERSION_HEADER, Verb,
+    Adopt, Asked, DaemonStatus, Environment, Failure, Kind, Line, PROGRAM_VERSION, Servers, VERSION_HEADER, Verb,
 };
 use crate::os::{channel, session};
 use crate::paths::Places;
@@ -93,6 +93,11 @@ impl Client {
             Err(Failure::new(Kind::TimedOut, what)
                 .hint("it hangs or was stopped; servers live on when its process is killed, and the next command starts another"))
         })
+    }
+
+    /// Watches a server that somebody else started under a name, or no more.
+    pub async fn adopt(&self, adopt: &Adopt) -> Result<Asked, Failure> {
+        self.call(Method::POST, "/v1/adopt", adopt).await
     }
 
     /// Makes the daemon read registry and approvals again.

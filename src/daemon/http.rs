@@ -21,7 +21,7 @@ use super::discovery::Discovery;
 use super::environment::Environments;
 use super::message::{Known, Message};
 use super::openapi;
-use crate::api::{Failure, Kind, Line, PROGRAM_VERSION, Request, Servers, VERSION_HEADER, Verb};
+use crate::api::{Adopt, Asked, Failure, Kind, Line, PROGRAM_VERSION, Request, Servers, VERSION_HEADER, Verb};
 use crate::model::ServerId;
 use crate::os::channel::Server;
 use crate::settings::{Repo, ServerSettings, Trust};
@@ -77,6 +77,7 @@ fn router(state: Desk) -> Router {
         .route("/v1/down", post(async |state, body| ask(Verb::Down, state, body).await))
         .route("/v1/restart", post(async |state, body| ask(Verb::Restart, state, body).await))
         .route("/v1/wait", post(async |state, body| ask(Verb::Wait, state, body).await))
+        .route("/v1/adopt", post(adopt))
         .route("/v1/reload", post(reload))
         .route("/v1/reap", post(reap))
         .route("/v1/shutdown", post(shutdown))
@@ -179,6 +180,18 @@ async fn in_thread<T: Send + 'static>(
 ) -> Result<T, Failure> {
     let done = tokio::task::spawn_blocking(work).await;
     done.map_err(|error| Failure::new(Kind::Failed, error.to_string()))?
+}
+
+async fn adopt(State(Desk { post, .. }): State<Desk>, body: Result<Json<Adopt>, JsonRejection>) -> Response {
+    answer(async {
+        let Json(adopt) = body.map_err(|error| Failure::new(Kind::Usage, error.body_text()))?;
+        let (id, looked) = tell(&post, |reply| Message::Adopt(adopt, reply)).await??;
+        looked.await.map_err(|_| ending())?;
+        let mut servers = tell(&post, Message::List).await?.servers;
+        servers.retain(|status| status.id() == id);
+        Ok(Asked { servers, timed_out: false })
+    })
+    .await
 }
 
 async fn reload(State(Desk { post, .. }): State<Desk>) -> Response {

@@ -25,8 +25,8 @@ use crate::portfile::FOLDER;
 use crate::settings::{MANIFEST_NAME, Repo};
 use crate::supervisor::{End, Event, Found, Meant, Plan};
 use crate::survey::{
-    EndedRun, Files, LAST_LINES, LastRun, Remains, Remembered, Spot, Store, last_lines, lost_output, mend_records,
-    output_of_run, plans_in, read_record, remembered_plans_of, run_record,
+    EndedRun, Files, LAST_LINES, LastRun, Remains, Remembered, Spot, Store, external_names, last_lines, lost_output,
+    mend_records, output_of_run, plans_in, read_record, remembered_plans_of, run_record,
 };
 
 /// Between two looks at a file that is being written.
@@ -84,8 +84,9 @@ pub(super) struct Known {
     marks: [Mark; 2],
 }
 
-/// What a repo's settings were read from and what they name, each with the version that was read.
-fn named_by(read: &Files, plans: &[Plan], root: &Path) -> (Vec<PathBuf>, Vec<Option<Stamp>>) {
+/// What a repo's settings were read from and what they name, each with the version that was read; without `looked_at`,
+/// which are looked at in any case.
+fn named_by(read: &Files, plans: &[Plan], root: &Path, looked_at: &[PathBuf]) -> (Vec<PathBuf>, Vec<Option<Stamp>>) {
     let mut named: Vec<(PathBuf, Option<Stamp>)> =
         read.consulted().into_iter().map(|(path, stamp)| (path, Some(stamp))).collect();
     for file in plans.iter().flat_map(|plan| &plan.settings.env_file) {
@@ -94,7 +95,7 @@ fn named_by(read: &Files, plans: &[Plan], root: &Path) -> (Vec<PathBuf>, Vec<Opt
             named.push((path, None));
         }
     }
-    named.into_iter().unzip()
+    named.into_iter().filter(|(path, _)| !looked_at.contains(path)).unzip()
 }
 
 /// Settings that were there are believed to be gone after this long: git and editors take files away for a moment, and a
@@ -170,8 +171,13 @@ impl Looker {
     }
 
     fn forget(&self, repo: &Repo) {
+        self.forget_settings(&repo.name);
+    }
+
+    /// The next look reads a repo's settings whatever their versions.
+    pub(super) fn forget_settings(&self, repo: &str) {
         if let Ok(mut known) = self.known.lock() {
-            known.remove(&repo.name);
+            known.remove(repo);
         }
     }
 
@@ -202,7 +208,7 @@ impl Looker {
             if plans.iter().any(|plan| plan.trusted && plan.settings.command.is_some()) {
                 self.environments.warm(&repo.root);
             }
-            let (named, of_named) = named_by(&read, &plans, &repo.root);
+            let (named, of_named) = named_by(&read, &plans, &repo.root, &files);
             versions.truncate(files.len());
             versions.extend(of_named);
             if let Ok(mut known) = known.lock() {
@@ -247,6 +253,9 @@ impl Looker {
                 at_rest.remove(&name);
             }
             events.extend(seen);
+        }
+        if occasion != Occasion::Rescan {
+            reap_forgotten(repo, &servers);
         }
         // After the files: nothing is started again beside a server of somebody else's.
         if occasion == Occasion::First {
@@ -360,6 +369,18 @@ impl Looker {
         let listening = sockets::listening().ok()?;
         let socket = ports.into_iter().find_map(|port| listening.iter().find(|socket| socket.port == port))?;
         Some(taken_by(socket, &self.store))
+    }
+}
+
+/// Removes what is left of servers that somebody else started, and that ended while no daemon ran.
+fn reap_forgotten(repo: &Repo, servers: &[(String, bool)]) {
+    for name in external_names(repo).into_iter().filter(|name| !servers.iter().any(|(known, _)| known == name)) {
+        let spot = Spot::of_server(&repo.root, &name, false);
+        match spot.reap() {
+            Ok(Some(proof)) => tracing::info!("{}/{name}: port file removed: {proof}", repo.name),
+            Ok(None) => {}
+            Err(error) => tracing::warn!("{}/{name}: its port file could not be reaped: {error}", repo.name),
+        }
     }
 }
 

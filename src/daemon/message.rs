@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::{broadcast, oneshot};
 
-use crate::api::{Asked, DaemonStatus, Failure, Request, Verb};
+use crate::api::{Adopt, Asked, DaemonStatus, Failure, Request, Verb};
 use crate::model::{Offer, ServerId, Status};
 use crate::supervisor::Event;
 
@@ -43,6 +43,9 @@ pub enum Message {
         /// Where the answer goes.
         reply: oneshot::Sender<Result<Asked, Failure>>,
     },
+    /// A client gives a server of somebody else's a name, or takes it back; answers with what it is called once its repo
+    /// has been looked at.
+    Adopt(Adopt, oneshot::Sender<Result<(ServerId, oneshot::Receiver<()>), Failure>>),
     /// A client wants all servers.
     List(oneshot::Sender<Known>),
     /// A client wants all servers and every change after.
@@ -69,6 +72,7 @@ impl Message {
     pub(super) fn can_wait(&self) -> bool {
         match self {
             Self::Ask { .. }
+            | Self::Adopt(..)
             | Self::List(_)
             | Self::Subscribe(_)
             | Self::Describe(_)

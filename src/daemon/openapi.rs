@@ -8,6 +8,7 @@ use crate::model;
 
 #[derive(OpenApi)]
 #[openapi(components(schemas(
+    api::Adopt,
     api::Asked,
     api::DaemonStatus,
     api::Environment,
@@ -66,8 +67,13 @@ fn paths() -> Value {
                 "content": {"text/event-stream": {"schema": {"$ref": "#/components/schemas/Line"}}}}},
         }},
         "/v1/up": asks("Start servers, what they depend on first"),
-        "/v1/down": asks("Stop servers"),
+        "/v1/down": asks("Stop servers; one that somebody else started only if it is named as REPO/SERVER"),
         "/v1/restart": asks("Stop servers that run, and start them"),
+        "/v1/adopt": {"post": {
+            "summary": "Watch a server that somebody else started under a name, or watch it no more",
+            "requestBody": {"required": true, "content": body("Adopt")},
+            "responses": answers("Asked"),
+        }},
         "/v1/wait": asks("Wait until servers are ready"),
         "/v1/reap": {"post": {
             "summary": "Judge every port file now and remove those that are proven stale",

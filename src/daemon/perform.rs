@@ -8,7 +8,9 @@ use std::sync::Arc;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 
+use super::ending::Endings;
 use super::environment::Environments;
+use super::externals::Externals;
 use super::launch::{Launch, busy};
 use super::looks::{Looker, Occasion, look_at_file};
 use super::message::{ById, ByRepo, Message};
@@ -18,12 +20,15 @@ use super::threads::Threads;
 use super::watch::{SocketWatch, Watched};
 use crate::model::{Instance, ServerId, Signal, State, Timestamp};
 use crate::os::exit::ended;
-use crate::os::files::{Folder, Stamp, stamp_of};
+use crate::os::files::{FileError, Folder, Stamp, stamp_of};
 use crate::os::{sockets, tree};
-use crate::portfile::{PortFile, WRITER};
+use crate::portfile::{EXTERNAL, PortFile, WRITER};
 use crate::settings::Repo;
 use crate::supervisor::{Effect, Event, Fleet, Found, Plan, Probe, Socket};
-use crate::survey::{LastRun, Remembered, Spot, Store, Words, WriteError, remembered_plans_of, run_record, sight_of};
+use crate::survey::{
+    LastRun, Note, Remembered, Spot, Store, Words, WriteError, announcing, forget, remembered_plans_of, run_record,
+    sight_of, write_note,
+};
 
 /// Performs effects.
 pub(super) struct Performer {
@@ -31,6 +36,8 @@ pub(super) struct Performer {
     post: UnboundedSender<Message>,
     open_files: Option<u64>,
     sockets: SocketWatch,
+    externals: Externals,
+    endings: Endings,
     looker: Looker,
     threads: Threads,
     /// One thing at a time for each server, in the order it was asked.
@@ -55,10 +62,14 @@ impl Performer {
         open_files: Option<u64>,
         environments: Environments,
     ) -> Self {
+        let threads = Threads::new();
+        let externals = Externals::start(post.clone(), threads.clone());
         Self {
-            sockets: SocketWatch::start(post.clone()),
+            sockets: SocketWatch::start(post.clone(), externals.clone()),
+            externals,
+            endings: Endings::new(post.clone()),
             looker: Looker::new(store.clone(), &post, environments),
-            threads: Threads::new(),
+            threads,
             store,
             post,
             open_files,
@@ -127,6 +138,8 @@ impl Performer {
         self.warnings = [registry.warning, trust.warning, settings.warning].into_iter().flatten().collect();
         self.registry = stamp_of(&self.store.places().registry());
         self.repos = registry.value.repos.iter().map(|repo| (repo.name.clone(), repo.clone())).collect();
+        self.externals.repos(registry.value.repos.clone());
+        self.sockets.mind_strangers(!self.repos.is_empty());
         registry.value.repos
     }
 
@@ -180,6 +193,40 @@ impl Performer {
         self.look_at(self.repos.keys().cloned().collect(), occasion, reply);
     }
 
+    /// Looks at every repo for the first time. Before that for what somebody else runs in them: nothing is started beside it.
+    pub(super) fn look_first(&self, reply: oneshot::Sender<()>) {
+        let externals = self.externals.clone();
+        let round = self.round(self.repos.keys().cloned().collect(), Occasion::First, Some(reply));
+        tokio::spawn(async move {
+            externals.settled().await;
+            round.await;
+        });
+    }
+
+    /// Forgets the name that somebody gave a server of somebody else's; its repo is not looked at.
+    pub(super) fn forget_name(&self, id: &ServerId) {
+        if let Err(error) = forget(self.store.places(), id) {
+            tracing::warn!("{id} is still watched: {error}");
+        }
+    }
+
+    /// Keeps the name that somebody gave a server of somebody else's, or forgets it; answers when its repo was looked at.
+    pub(super) fn keep_name(
+        &self,
+        id: &ServerId,
+        note: Option<&Note>,
+        reply: oneshot::Sender<()>,
+    ) -> Result<bool, FileError> {
+        let places = self.store.places();
+        let is_kept = match note {
+            Some(note) => write_note(places, note).map(|()| true)?,
+            None => forget(places, id)?,
+        };
+        self.looker.forget_settings(&id.repo);
+        self.look_at(vec![id.repo.clone()], Occasion::Change, Some(reply));
+        Ok(is_kept)
+    }
+
     /// Watches a repo's folders at their right level, and looks at its settings and port files.
     pub(super) fn refresh(&self, repo: &str) {
         if self.repos.contains_key(repo) {
@@ -188,13 +235,22 @@ impl Performer {
     }
 
     fn look_at(&self, names: Vec<String>, occasion: Occasion, reply: Option<oneshot::Sender<()>>) {
+        tokio::spawn(self.round(names, occasion, reply));
+    }
+
+    fn round(
+        &self,
+        names: Vec<String>,
+        occasion: Occasion,
+        reply: Option<oneshot::Sender<()>>,
+    ) -> impl Future<Output = ()> + Send + 'static {
         let repo = |name: String| {
             let occasion = if self.unseen.contains(&name) { Occasion::First } else { occasion };
             Some((self.repos.get(&name)?.clone(), occasion))
         };
         let errands: Vec<Errand> = names.into_iter().filter_map(repo).collect();
         let (looker, post, busy) = (self.looker.clone(), self.post.clone(), self.busy.clone());
-        tokio::spawn(async move {
+        async move {
             let hanging = {
                 let (looker, post) = (looker.clone(), post.clone());
                 rounds::round(errands, &busy, move |(repo, occasion), gets_on| {
@@ -212,7 +268,7 @@ impl Performer {
             if let Some(reply) = reply {
                 let _ = post.send(Message::Reply(reply));
             }
-        });
+        }
     }
 
     /// Reads what a server's shim left; tells how its leader or its tree ended, or that it is there.
@@ -235,6 +291,7 @@ impl Performer {
             }
             Event::FileFound { id, found: Some(Found { owner: Some(owner), .. }) } => self.follow_owner(id, owner),
             Event::Configured { repo, root, plans, problem: None } => {
+                self.externals.announcing(repo, announcing(plans));
                 for plan in plans {
                     let id = ServerId::new(repo, &plan.settings.name);
                     let words = Words::of(root, plan, &id, self.store.places());
@@ -251,9 +308,11 @@ impl Performer {
             return;
         }
         let (id, owner, post, sockets) = (id.clone(), owner.clone(), self.post.clone(), self.sockets.clone());
+        let externals = self.externals.clone();
         tokio::spawn(async move {
             if let Ok(end) = ended(&owner).await {
                 sockets.look_now(id.clone());
+                externals.again();
                 let _ = post.send(Message::Dirty(id.repo.clone()));
                 let exit = end.how().await;
                 let _ = post.send(Message::Event(Event::OwnerEnded { id, owner, exit }));
@@ -312,6 +371,26 @@ impl Performer {
             Effect::CheckFile { id } => {
                 let (spot, post) = (spot_of(fleet, &id), self.post.clone());
                 self.in_turn(&id.clone(), move || look_at_file(&id, &spot, &post));
+            }
+            Effect::WriteExternalFile { id, socket } => {
+                self.follow_owner(&id, &socket.owner);
+                let record = PortFile { origin: Some(EXTERNAL.to_owned()), ..record_of(fleet, &id, &socket) };
+                let (spot, post) = (spot_of(fleet, &id), self.post.clone());
+                self.in_turn(&id.clone(), move || told(&id, &spot, spot.write_external(&record), &post));
+            }
+            Effect::WithdrawExternalFile { id, root, is_default } => {
+                self.owners.remove(&id);
+                let (spot, post) = (Spot::of_server(&root, &id.server, is_default), self.post.clone());
+                self.in_turn(&id.clone(), move || {
+                    if let Err(error) = spot.withdraw_external() {
+                        tracing::warn!("{id}: `{}` could not be removed: {error}", spot.path().display());
+                    }
+                    look_at_file(&id, &spot, &post)
+                });
+            }
+            Effect::EndExternal { id, root, external, signal } => {
+                let endings = self.endings.clone();
+                self.in_turn(&id.clone(), move || endings.send(&id, &root, &external, signal));
             }
             Effect::LookAtRepo { repo } => self.refresh(&repo),
             Effect::MarkDown { id } => {
@@ -411,7 +490,12 @@ fn record_of(fleet: &Fleet, id: &ServerId, socket: &Socket) -> PortFile {
 }
 
 fn write_file(id: &ServerId, spot: &Spot, record: &PortFile, post: &UnboundedSender<Message>) -> Vec<Event> {
-    match spot.write(record) {
+    told(id, spot, spot.write(record), post)
+}
+
+/// What came of writing a port file.
+fn told(id: &ServerId, spot: &Spot, written: Result<(), WriteError>, post: &UnboundedSender<Message>) -> Vec<Event> {
+    match written {
         Ok(()) | Err(WriteError::Taken { .. }) => look_at_file(id, spot, post),
         Err(error) => {
             // Not looked at: what is not there would be written again at once, for ever.

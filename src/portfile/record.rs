@@ -18,6 +18,9 @@ pub const WRITER: &str = concat!("pierhead/", env!("CARGO_PKG_VERSION"));
 /// What a server that publishes by this library writes as `writer`: its own word, not the supervisor's.
 pub const LIBRARY_WRITER: &str = concat!("pierhead-library/", env!("CARGO_PKG_VERSION"));
 
+/// What `origin` says of a server that somebody else started.
+pub const EXTERNAL: &str = "external";
+
 /// A port file's content. Fields that are not known here are kept in `extra` and written back.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PortFile {
@@ -45,6 +48,9 @@ pub struct PortFile {
     /// Who wrote the file, as `name/version`.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
     pub writer: Option<String>,
+    /// [`EXTERNAL`] when the server was started by somebody else and says nothing of itself: Pierhead found it.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
+    pub origin: Option<String>,
     /// Every field not named above.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
@@ -80,6 +86,7 @@ impl PortFile {
             url: None,
             instance: None,
             writer: None,
+            origin: None,
             extra: Map::new(),
         }
     }
@@ -122,6 +129,11 @@ impl PortFile {
     /// The identity in it, when it carries one.
     pub fn claimed_instance(&self) -> Option<Instance> {
         self.instance.as_ref().map(|mark| mark.with_pid(self.pid))
+    }
+
+    /// True when Pierhead wrote it of a server that somebody else started.
+    pub fn is_external(&self) -> bool {
+        self.is_ours() && self.origin.as_deref() == Some(EXTERNAL)
     }
 
     /// True when Pierhead's supervisor wrote it, in whatever version.

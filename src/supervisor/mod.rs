@@ -17,6 +17,10 @@ mod external;
 mod fleet;
 mod ladder;
 #[cfg(feature = "cli")]
+mod program;
+#[cfg(feature = "cli")]
+mod seating;
+#[cfg(feature = "cli")]
 mod server;
 #[cfg(feature = "cli")]
 #[cfg(test)]
@@ -25,9 +29,11 @@ mod tests;
 pub use choice::{Sight, Socket, choose};
 #[cfg(feature = "cli")]
 pub use effect::{Attention, Change, Effect, Probe};
-pub use event::{Adoption, End, Event, Found, Meant, Plan, Refused, Spawn, Wish};
+pub use event::{Adoption, End, Event, Found, Meant, Plan, Refused, Spawn, Watched, Wish};
 #[cfg(feature = "cli")]
 pub use external::{Announced, Answer, External};
 #[cfg(feature = "cli")]
 pub use fleet::Fleet;
 pub use ladder::rungs;
+#[cfg(feature = "cli")]
+pub use program::{Role, has_no_page, ports_in, programs_of, role_of};

@@ -1,6 +1,6 @@
 //! Reads what other tools say of their servers, and keeps what the live processes and sockets bear out.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -179,28 +179,44 @@ pub fn told_by(owners: &[u32], repo: Option<&Path>, listening: &[u16]) -> Vec<To
 }
 
 /// What the folders that tools keep for each user say of servers that belong to a registered repo, wherever their
-/// processes work. Each names a process that lives, is this user's, and listens on the port.
-pub fn announcements(registry: &Registry, listening: &[Listening]) -> Vec<Announced> {
-    let user = user_place();
+/// processes work, and what the files say that settings name. A process that is named lives, is this user's, and listens
+/// on the port; where none is, somebody of this user's does.
+pub fn announcements(
+    repos: &[Repo],
+    announcing: &BTreeMap<String, Announcing>,
+    listening: &[Listening],
+) -> Vec<Announced> {
+    let (user, registry) = (user_place(), Registry { repos: repos.to_vec(), ..Registry::default() });
     let shelves = user.shelves().into_iter();
     let sources = shelves.flat_map(|shelf| sources_of_shelf(&shelf, names_in(&shelf.folder)));
-    sources.filter_map(|source| announced_in(&source, registry, listening)).collect()
+    let by_tools = sources.filter_map(|source| announced_in(&source, &registry, listening));
+    let by_settings = repos.iter().filter_map(|repo| Some((repo, announcing.get(&repo.name)?)));
+    let by_settings = by_settings.flat_map(|(repo, announcing)| announcements_of(repo, announcing, listening));
+    by_tools.chain(by_settings).collect()
+}
+
+/// The servers of a repo whose settings say where they announce themselves, each with that.
+pub type Announcing = Vec<(String, Announce)>;
+
+/// Those among some plans.
+pub fn announcing(plans: &[Plan]) -> Announcing {
+    let one = |plan: &Plan| Some((plan.settings.name.clone(), plan.settings.announce.clone()?));
+    plans.iter().filter_map(one).collect()
 }
 
 /// What the settings of a repo's servers lead to: those that only announce themselves are found by it, whoever starts
 /// them.
-pub fn announcements_of(repo: &Repo, plans: &[Plan], listening: &[Listening]) -> Vec<Announced> {
+fn announcements_of(repo: &Repo, announcing: &Announcing, listening: &[Listening]) -> Vec<Announced> {
     let user = user_place();
     let own = process::own_uid();
     let is_open = |port: &u16| listening.iter().any(|socket| socket.port == *port && socket.uid == own);
-    let said = |plan: &Plan| {
-        let announce = plan.settings.announce.as_ref()?;
+    let said = |(server, announce): &(String, Announce)| {
         let files = announce.files(&repo.root, &user);
         let port = files.iter().find_map(|path| read_custom(announce, path).filter(is_open))?;
-        let (server, tool) = (plan.settings.name.clone(), plan.settings.name.clone());
-        Some(Announced { repo: repo.name.clone(), server: Some(server), tool, pid: None, port })
+        let (server, tool) = (Some(server.clone()), server.clone());
+        Some(Announced { repo: repo.name.clone(), server, tool, pid: None, port })
     };
-    plans.iter().filter_map(said).collect()
+    announcing.iter().filter_map(said).collect()
 }
 
 fn announced_in(source: &Source, registry: &Registry, listening: &[Listening]) -> Option<Announced> {

@@ -165,16 +165,32 @@ impl Spot {
         self.remove_when(|seen| seen.claim.as_ref().is_some_and(|claim| claim.record.pid == pid))
     }
 
+    /// Removes it if Pierhead wrote it of a server that somebody else started; else as [`Self::reap`].
+    pub fn withdraw_external(&self) -> io::Result<Option<Verdict>> {
+        self.remove_when(|seen| {
+            seen.verdict.permits_removal() || seen.claim.as_ref().is_some_and(|claim| claim.record.is_external())
+        })
+    }
+
+    /// Writes it of a server that somebody else started. Whoever else says something true of the place is not
+    /// contradicted: any live file stays but such a one.
+    pub fn write_external(&self, record: &PortFile) -> Result<(), WriteError> {
+        self.write_unless(record, |claim| !claim.is_external())
+    }
+
     /// Writes it. A live file stays, but for one of Pierhead's that Pierhead writes anew, and a server's own that it
     /// writes anew itself; fields that are not ours are kept.
     pub fn write(&self, record: &PortFile) -> Result<(), WriteError> {
+        self.write_unless(record, |claim| if record.is_ours() { !claim.is_ours() } else { claim.pid != record.pid })
+    }
+
+    fn write_unless(&self, record: &PortFile, stays: impl Fn(&PortFile) -> bool) -> Result<(), WriteError> {
         let wrong = |cause| WriteError::File { path: self.path(), cause };
         let folder = self.make_folder().map_err(wrong)?;
         let _lock = folder.lock().map_err(|error| wrong(error.into()))?;
         let mut record = record.clone();
         if let Ok(Some(Sighting { claim: Some(claim), verdict, .. })) = self.inspect_once() {
-            let is_own = if record.is_ours() { claim.record.is_ours() } else { claim.record.pid == record.pid };
-            if !is_own && verdict == Verdict::Live {
+            if stays(&claim.record) && verdict == Verdict::Live {
                 return Err(WriteError::Taken { pid: claim.record.pid });
             }
             record.extra = claim.record.extra;

@@ -1,23 +1,25 @@
 //! The state of all servers as it can be told without a daemon: from records, trees and port files.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::time::Instant;
 
+use super::announced::announcements;
 use super::output::{LAST_LINES, last_lines};
 use super::patience::ask_each;
 use super::record::{EndedRun, LastRun, lost_output, run_record};
-use super::repo::{Remembered, plans_of, remembered_plans_of};
+use super::repo::{Remembered, manifest_of, plans_of, remembered_plans_of};
 use super::tree::sockets_of;
-use super::{Sighting, Spot, Store, Words};
-use crate::model::{Instance, Moment, ServerId, Status, Timestamp};
+use super::{Effort, Finder, Sighting, Spot, Store, Words};
+use crate::model::{Instance, Moment, Origin, ServerId, Status, Timestamp};
 use crate::os::files::FileError;
 use crate::os::process::Process;
 use crate::os::sockets::{self, Listening};
 use crate::os::tree;
 use crate::paths::{Places, ServerPlace};
 use crate::settings::{Repo, Trust};
-use crate::supervisor::{End, Event, Fleet, Found, Meant, Sight};
+use crate::supervisor::{End, Event, External, Fleet, Found, Meant, Sight};
 
 /// Every server of every registered repo, and what is wrong with repos and files, one sentence each.
 pub fn look(store: &Store) -> (Vec<Status>, Vec<String>) {
@@ -35,6 +37,7 @@ pub fn look_at(store: &Store, repos: &[Repo]) -> (Vec<Status>, Vec<String>) {
     let listening = sockets::listening().unwrap_or_default();
     let places = store.places().clone();
     let trust = trust.value;
+    let externals = externals_of(store, &listening);
     let gathered =
         ask_each(repos.to_vec(), move |repo: Repo| (events_of_repo(&repo, &trust, &places, &listening), repo.name));
     let mut fleet = Fleet::new();
@@ -45,7 +48,34 @@ pub fn look_at(store: &Store, repos: &[Repo]) -> (Vec<Status>, Vec<String>) {
             None => warnings.push(format!("{}: `{}` does not answer", repo.name, repo.root.display())),
         }
     }
-    (fleet.statuses().cloned().collect(), warnings)
+    for (repo, found) in externals.into_iter().filter(|(name, _)| repos.iter().any(|repo| repo.name == *name)) {
+        fleet.handle(Event::ExternalsSeen { repo, found }, moment(begun));
+    }
+    let told =
+        |status: &Status| Status { reason: status.reason.clone().or_else(|| unwritten(status)), ..status.clone() };
+    (fleet.statuses().map(told).collect(), warnings)
+}
+
+/// What somebody else runs, in whichever of the registered repos.
+fn externals_of(store: &Store, listening: &[Listening]) -> BTreeMap<String, Vec<External>> {
+    let registry = store.registry().value.repos;
+    let listening = listening.to_vec();
+    // Port files of the repos are read for it.
+    let found = ask_each(vec![registry], move |repos: Vec<Repo>| {
+        let announcing = repos.iter().filter_map(|repo| {
+            let servers = manifest_of(&repo.root).ok()?.servers.into_iter();
+            Some((repo.name.clone(), servers.filter_map(|server| Some((server.name, server.announce?))).collect()))
+        });
+        let announced = announcements(&repos, &announcing.collect(), &listening);
+        Finder::default().find(&repos, &listening, |_| false, &announced, Effort::All)
+    });
+    found.into_iter().flatten().next().unwrap_or_default()
+}
+
+/// Why a server that was found has no port file.
+fn unwritten(status: &Status) -> Option<String> {
+    let is_bare = status.origin == Some(Origin::External) && status.verdict.is_none();
+    is_bare.then(|| "no daemon runs that would write its port file".to_owned())
 }
 
 /// What an observer of this repo would have told the supervisor; what is wrong with it as one text.
@@ -129,6 +159,7 @@ impl From<Sighting> for Found {
             at: seen.at(),
             owner: seen.holder.map(|holder| holder.owner),
             is_ours: record.is_some_and(crate::portfile::PortFile::is_ours),
+            is_external: record.is_some_and(crate::portfile::PortFile::is_external),
             written_at: seen.claim.as_ref().map(|claim| claim.stamp.modified()),
             verdict: seen.verdict,
         }

@@ -3,6 +3,8 @@
 #[cfg(feature = "cli")]
 mod announced;
 mod discover;
+#[cfg(feature = "cli")]
+mod externals;
 mod file;
 #[cfg(feature = "cli")]
 mod look;
@@ -31,12 +33,15 @@ mod store;
 #[cfg(feature = "launch")]
 mod tree;
 #[cfg(feature = "cli")]
+mod watched;
+#[cfg(feature = "cli")]
 mod worktrees;
 
 #[cfg(feature = "cli")]
-pub use announced::{Told, Words, announcements, announcements_of, page_of, told_by, user_place};
+pub use announced::{Announcing, Told, Words, announcements, announcing, page_of, told_by, user_place};
 pub use discover::{discover, top_of};
 #[cfg(feature = "cli")]
+pub use externals::{Effort, Finder, external_names, tree_of_external, verify};
 pub(crate) use file::own_folder;
 pub use file::{Claim, Sighting, Spot, Torn, WriteError};
 #[cfg(feature = "cli")]
@@ -73,6 +78,8 @@ pub use sight::evidence_of;
 pub use store::{Read, Store, StoreError, places};
 #[cfg(feature = "launch")]
 pub(crate) use tree::{ports_named_in, sockets_of};
+#[cfg(feature = "cli")]
+pub(crate) use watched::{Note, forget, write_note};
 #[cfg(feature = "cli")]
 pub use worktrees::{
     Place, common_dir, is_worktree_of, offers, place_of, speaker_of, worktrees_folder, worktrees_of, worktrees_of_all,

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::is_worktree_of;
 use super::record::{LastRun, read_record, run_record};
+use super::watched::watched_plans;
 use crate::api::{Policy, Record};
 use crate::model::ServerId;
 use crate::os::files::{FileError, Folder, Stamp, stamp_of};
@@ -198,11 +199,20 @@ pub fn remembered_plans_of(repo: &Repo, places: &Places, which: Remembered) -> V
     plans
 }
 
-fn plan_of(repo: &Repo, settings: ServerSettings, trusted: bool, places: &Places) -> Plan {
+/// The text of the package scripts that a server's command may run.
+fn scripts_of(files: &Files, server: &ServerSettings) -> Vec<String> {
+    let approval = approval_in(files, server).map(|approval| approval.text).unwrap_or_default();
+    let scripts = approval.lines().filter(|line| line.starts_with("script "));
+    scripts.filter_map(|line| Some(line.split_once(": ")?.1.to_owned())).collect()
+}
+
+pub(super) fn plan_of(repo: &Repo, settings: ServerSettings, trusted: bool, places: &Places) -> Plan {
     Plan {
         trusted,
         port_file: port_file_of(&repo.root, &settings.name, settings.default),
         log: places.server(&ServerId::new(&repo.name, &settings.name)).log(),
+        scripts: Vec::new(),
+        watched: None,
         settings,
     }
 }
@@ -217,7 +227,14 @@ pub(crate) fn plans_in(files: &Files, repo: &Repo, trust: &Trust, places: &Place
     let manifest = manifest_in(files)?;
     let plan = |settings: ServerSettings| {
         let trusted = check_trust(files, &settings, trust).is_ok();
-        plan_of(repo, settings, trusted, places)
+        let scripts = scripts_of(files, &settings);
+        Plan { scripts, ..plan_of(repo, settings, trusted, places) }
     };
-    Ok(manifest.servers.into_iter().map(plan).collect())
+    let mut plans: Vec<Plan> = manifest.servers.into_iter().map(plan).collect();
+    // What the settings name by now is theirs.
+    let watched = watched_plans(repo, places).into_iter();
+    let is_new = |plan: &Plan| !plans.iter().any(|known| known.settings.name == plan.settings.name);
+    let watched: Vec<Plan> = watched.filter(is_new).collect();
+    plans.extend(watched);
+    Ok(plans)
 }

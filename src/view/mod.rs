@@ -52,7 +52,13 @@ pub fn details(server: &Status, now: Timestamp, style: Style) -> String {
     };
     fact("why", server.reason.clone());
     fact("url", server.url.clone());
+    let also: Vec<String> = server.also.iter().map(u16::to_string).collect();
+    fact("also on", (!also.is_empty()).then(|| also.join(", ")));
     fact("pid", server.pid.map(|pid| format!("{pid}{}", started_by(server.origin))));
+    fact(
+        "watched",
+        server.watched.then(|| "stays listed when it ends; `pierhead adopt --forget` ends that".to_owned()),
+    );
     fact("next try", server.next_try.map(|at| format!("in {}", age(now, at))));
     fact("restarts", (server.restarts > 0).then(|| server.restarts.to_string()));
     let has_ended = server.exit.code.is_some() || server.exit.signal.is_some();
@@ -180,6 +186,8 @@ mod tests {
             restarts: 0,
             next_try: None,
             command: Some("npm run dev".to_owned()),
+            also: Vec::new(),
+            watched: false,
             trusted: true,
             port_file: "/src/shop/.pm/server.json".into(),
             log: Some("/state/output.log".into()),

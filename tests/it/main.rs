@@ -22,6 +22,7 @@ mod daemon;
 mod detection;
 mod discovery;
 mod environment;
+mod externals;
 mod faults;
 mod launch;
 mod lifecycle;

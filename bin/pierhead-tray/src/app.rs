@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use pierhead::api::{Request, Verb};
 use pierhead::model::{Offer, ServerId, State, Status, Timestamp};
 use pierhead::view::menu::{
-    self, Command, Difference, Entry, Lamp, Manner, Patch, Scene, Switches, can_start, can_stop, choose_front, why,
+    self, Command, Difference, Entry, Lamp, Manner, Patch, Scene, Switches, can_end, can_start, can_stop, choose_front,
+    why,
 };
 
 use crate::memory::{AtQuit, Memory};
@@ -80,6 +81,10 @@ pub(crate) enum Action {
 pub(crate) enum Deed {
     /// Open the server's page, and start it first if it does not run.
     Open(ServerId),
+    /// End what somebody else started, if the person says so once more: its process and its command.
+    End(ServerId, Option<u32>, Option<String>),
+    /// Give it a name that stays.
+    Adopt(ServerId),
     /// Show a file of output.
     ShowLog(ServerId, PathBuf),
     /// Put it on the clipboard.
@@ -265,7 +270,8 @@ impl App {
         }
         match &command {
             Command::Start(id) => return self.ask(Verb::Up, id),
-            Command::Stop(id) => return self.ask(Verb::Down, id),
+            // What somebody else started is ended only when the person says so once more.
+            Command::Stop(id) if !self.server(id).is_some_and(can_end) => return self.ask(Verb::Down, id),
             Command::Restart(id) => {
                 // What failed does not run: the notification's button starts it.
                 let runs = self.server(id).is_some_and(Status::is_running);
@@ -312,6 +318,8 @@ impl App {
             |repo: &String| self.servers.iter().find(|server| server.repo == *repo).map(|server| server.root.clone());
         Some(match command {
             Command::Open(id) => Deed::Open(id.clone()),
+            Command::Stop(id) => Deed::End(id.clone(), self.server(id)?.pid, self.server(id)?.command.clone()),
+            Command::Adopt(id) => Deed::Adopt(id.clone()),
             Command::Logs(id) => Deed::ShowLog(id.clone(), self.server(id)?.log.clone()?),
             Command::CopyUrl(id) => Deed::Copy(self.server(id)?.url.clone()?),
             Command::Why(id) => Deed::Explain(format!("Why is {id} so?"), why(self.server(id)?, now)),
@@ -326,7 +334,6 @@ impl App {
             Command::About => Deed::Explain("About Pierhead".to_owned(), menu::about(pierhead::api::PROGRAM_VERSION)),
             Command::Quit => Deed::AskHowToEnd(self.servers.iter().filter(|server| can_stop(server)).count()),
             Command::Start(_)
-            | Command::Stop(_)
             | Command::Restart(_)
             | Command::Pin(_)
             | Command::StartAll

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use pierhead::view::menu::Command;
+use pierhead::view::presentable;
 use serde::Deserialize;
 
 use crate::app::{Deed, Ending, Event};
@@ -98,6 +99,8 @@ impl Deeds {
     fn perform(&self, deed: &Deed) -> Outcome {
         match deed {
             Deed::Open(id) => self.run(&["open", &id.to_string()]).map(drop),
+            Deed::End(id, pid, command) => self.end(&id.to_string(), *pid, command.as_deref()),
+            Deed::Adopt(id) => self.run(&["adopt", &id.to_string()]).map(drop),
             Deed::ShowLog(id, log) => show_log(&id.to_string(), log),
             Deed::Copy(text) => self.copy(text),
             Deed::Explain(title, text) => {
@@ -193,6 +196,18 @@ impl Deeds {
         self.run(&["add", "--worktrees", name])?;
         let waiting: Waiting = parse(&self.run(&["trust", name, "--json"])?)?;
         if waiting.servers.is_empty() { Ok(()) } else { self.trust(name) }
+    }
+
+    fn end(&self, id: &str, pid: Option<u32>, command: Option<&str>) -> Outcome {
+        let process = pid.map_or_else(|| "Its process".to_owned(), |pid| format!("Process {pid}"));
+        let command = command.map(|command| format!(", `{}`,", presentable(command))).unwrap_or_default();
+        let text = format!("{process}{command} was not started by Pierhead. It is told to end, with what it started.");
+        let is_meant = dialogs::confirm(&format!("Stop {id}?"), &text, "Stop", "Cancel")
+            .map_err(|none| format!("{none}. Run `pierhead down {id}` in a terminal."))?;
+        if is_meant {
+            self.run(&["down", id])?;
+        }
+        Ok(())
     }
 
     fn add(&self) -> Outcome {

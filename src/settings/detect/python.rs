@@ -31,6 +31,8 @@ impl Runner {
             for (bin, python) in [("bin", "python"), ("Scripts", "python.exe")] {
                 if ground.has_folder(folder) && ground.has(&format!("{folder}/{bin}/{python}")) {
                     let python = format!("{up}{folder}/{bin}/python ");
+                    // The shell there takes the other slash for an option.
+                    let python = if bin == "Scripts" { python.replace('/', "\\") } else { python };
                     let why = ", run in the virtual environment that is there";
                     return Some(Self { module: format!("{python}-m "), file: python, why });
                 }
@@ -234,10 +236,10 @@ struct Source<'t> {
 
 impl Source<'_> {
     fn imports(&self, package: &str) -> bool {
-        self.text.lines().any(|line| {
-            let rest = line.trim_start().strip_prefix("import ").or_else(|| line.trim_start().strip_prefix("from "));
-            rest.and_then(|rest| rest.trim_start().strip_prefix(package))
-                .is_some_and(|rest| !rest.starts_with(|c: char| c.is_alphanumeric() || c == '_'))
+        let is_it = |name: &str| name.trim().split(['.', ' ']).next() == Some(package);
+        self.text.lines().map(str::trim_start).any(|line| {
+            let names = line.strip_prefix("import ").map(|names| names.split(',').any(is_it));
+            names.or_else(|| line.strip_prefix("from ").map(is_it)).unwrap_or(false)
         })
     }
 

@@ -16,6 +16,8 @@ pub enum Command {
     Stop(ServerId),
     /// Stop and start it.
     Restart(ServerId),
+    /// Give it a name that stays.
+    Adopt(ServerId),
     /// Show its output.
     Logs(ServerId),
     /// Put its URL on the clipboard.
@@ -62,6 +64,7 @@ impl Command {
             | Self::Start(id)
             | Self::Stop(id)
             | Self::Restart(id)
+            | Self::Adopt(id)
             | Self::Logs(id)
             | Self::CopyUrl(id)
             | Self::Why(id) => Some(&id.repo),
@@ -87,6 +90,7 @@ impl Command {
             Self::Start(id) => ("start", Some(id.to_string())),
             Self::Stop(id) => ("stop", Some(id.to_string())),
             Self::Restart(id) => ("restart", Some(id.to_string())),
+            Self::Adopt(id) => ("adopt", Some(id.to_string())),
             Self::Logs(id) => ("logs", Some(id.to_string())),
             Self::CopyUrl(id) => ("copy-url", Some(id.to_string())),
             Self::Why(id) => ("why", Some(id.to_string())),
@@ -149,6 +153,7 @@ impl FromStr for Command {
             "start" => Self::Start(id()?),
             "stop" => Self::Stop(id()?),
             "restart" => Self::Restart(id()?),
+            "adopt" => Self::Adopt(id()?),
             "logs" => Self::Logs(id()?),
             "copy-url" => Self::CopyUrl(id()?),
             "why" => Self::Why(id()?),

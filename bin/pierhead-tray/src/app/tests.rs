@@ -28,6 +28,8 @@ pub(crate) fn server(id: &str, state: State) -> Status {
         restarts: 0,
         next_try: None,
         command: Some("npm run dev".to_owned()),
+        also: Vec::new(),
+        watched: false,
         trusted: true,
         port_file: "/src/.pm/server.json".into(),
         log: Some("/state/output.log".into()),
