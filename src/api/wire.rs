@@ -96,7 +96,7 @@ pub struct Asked {
 /// What a repo's servers begin with: the answer of `/v1/environment`. No values, as they may be secrets, but `PATH`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Environment {
-    /// The shape's version: [`VERSION`](super::VERSION).
+    /// The shape's version, 1.
     pub version: u32,
     /// The repo.
     pub repo: String,
