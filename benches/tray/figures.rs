@@ -55,7 +55,9 @@ struct Desk {
 impl Desk {
     fn with(repos: usize) -> Self {
         eprintln!("{repos} repos");
-        let sandbox = Sandbox::new();
+        // Each keeps its port for the next time.
+        let ports = u16::try_from(repos.next_multiple_of(50) + 50).expect("as many ports");
+        let sandbox = Sandbox::with_ports(ports);
         let (bus, command) =
             (Bus::start(&sandbox), format!("{:?}", [pierhead().display().to_string().as_str(), "static", "."]));
         let panel = Panel::start(&bus);
@@ -136,18 +138,20 @@ fn change(options: &Options, report: &mut Report, desk: &Desk, repos: usize) {
     let (tray, icon) = Tray::on(&desk.sandbox, &desk.bus, &desk.panel);
     let (told, shown) = (changes(&desk.socket()), titles(&desk.bus.connect(), icon.service()));
     let (mut latency, mut cost, mut whole) = (Samples::default(), Samples::default(), Samples::default());
+    let decider = decider(tray.pid());
     for round in 0..options.times(100) {
-        let repo = name(round * 7 % repos.min(FEW) + repos.saturating_sub(FEW) * (round % 2));
+        // None of those that run already, and some that are not at the menu's root.
+        let repo = name(RUNNING + round * 7 % (repos - RUNNING));
         for (verb, state) in [("up", "ready"), ("down", "stopped")] {
             rest(PAUSE);
-            let before = (on_processor_ms(tray.pid(), "icon"), on_processor_ms(tray.pid(), ""));
+            let before = (on_processor_ms(tray.pid(), Some(decider)), on_processor_ms(tray.pid(), None));
             desk.sandbox.run([verb, &repo]).ok();
             let (change, count) = wait_state(&told, &repo, state);
             let port = change.server["port"].as_u64().filter(|_| state == "ready");
             let title = port.map_or_else(|| repo.clone(), |port| format!("{repo} · {port}"));
             latency.add(ms(wait_title(&shown, &title).saturating_sub(change.at_ns)));
             rest(PAUSE);
-            let after = (on_processor_ms(tray.pid(), "icon"), on_processor_ms(tray.pid(), ""));
+            let after = (on_processor_ms(tray.pid(), Some(decider)), on_processor_ms(tray.pid(), None));
             let count = f64::from(u32::try_from(count + told.try_iter().count()).expect("few changes"));
             cost.add((after.0 - before.0) / count);
             whole.add((after.1 - before.1) / count);
@@ -192,13 +196,25 @@ fn change(options: &Options, report: &mut Report, desk: &Desk, repos: usize) {
     }
 }
 
-/// How long the threads of this name, or all, were on a processor.
-fn on_processor_ms(pid: u32, thread: &str) -> f64 {
-    let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("a process's threads").flatten();
-    let ns = tasks.filter_map(|task| {
-        let name = fs::read_to_string(task.path().join("comm")).ok()?;
-        let time = fs::read_to_string(task.path().join("schedstat")).ok()?;
-        (thread.is_empty() || name.trim_end() == thread).then(|| time.split(' ').next()?.parse::<u64>().ok())?
+/// The thread that decides: what it starts has its name as well, and a later number.
+fn decider(pid: u32) -> u32 {
+    let is_icon = |task: &u32| {
+        let name = fs::read_to_string(format!("/proc/{pid}/task/{task}/comm"));
+        name.is_ok_and(|name| name.trim_end() == "icon")
+    };
+    threads(pid).filter(is_icon).min().expect("the icon's thread")
+}
+
+/// How long one thread was on a processor, or all were.
+fn on_processor_ms(pid: u32, only: Option<u32>) -> f64 {
+    let ns = threads(pid).filter(|task| only.is_none_or(|only| only == *task)).filter_map(|task| {
+        let time = fs::read_to_string(format!("/proc/{pid}/task/{task}/schedstat")).ok()?;
+        time.split(' ').next()?.parse::<u64>().ok()
     });
     ms(ns.sum())
+}
+
+fn threads(pid: u32) -> impl Iterator<Item = u32> {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("a process's threads").flatten();
+    tasks.filter_map(|task| task.file_name().to_str()?.parse().ok())
 }
