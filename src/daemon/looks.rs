@@ -25,8 +25,8 @@ use crate::portfile::FOLDER;
 use crate::settings::{MANIFEST_NAME, Repo};
 use crate::supervisor::{End, Event, Found, Meant, Plan};
 use crate::survey::{
-    EndedRun, Files, LAST_LINES, LastRun, Remains, Remembered, Spot, Store, external_names, last_lines, lost_output,
-    mend_records, output_of_run, plans_in, read_record, remembered_plans_of, run_record,
+    EndedRun, Files, LAST_LINES, LastRun, Place, Remains, Remembered, Spot, Store, external_names, last_lines,
+    lost_output, mend_records, output_of_run, place_of, plans_in, read_record, remembered_plans_of, run_record,
 };
 
 /// Between two looks at a file that is being written.
@@ -198,7 +198,7 @@ impl Looker {
             marks = Some(last.marks);
             last.servers
         } else {
-            let read = Files::of(&repo.root);
+            let read = Files::of_repo(repo);
             let (plans, problem) = match plans_in(&read, repo, &store.trust().value, store.places()) {
                 Ok(plans) => (plans, None),
                 Err(problem) => (Vec::new(), Some(problem)),
@@ -404,7 +404,11 @@ pub(super) fn taken_by(socket: &Listening, store: &Store) -> String {
     };
     let registry = store.registry().value;
     let folder = process::working_dir(pid);
-    let repo = folder.and_then(|folder| registry.holding(&folder).map(|repo| format!(" in repo `{}`", repo.name)));
+    let repo = folder.and_then(|folder| match place_of(&registry, &folder) {
+        Place::In(repo) => Some(format!(" in repo `{}`", repo.name)),
+        Place::InWorktree { base, .. } => Some(format!(" in a worktree of `{}`", base.name)),
+        Place::Nowhere => None,
+    });
     format!("port {port} is taken by `{command}` (pid {pid}){}", repo.unwrap_or_default())
 }
 

@@ -19,12 +19,12 @@ use crate::portfile::{PortFile, WRITER};
 use crate::supervisor::{Sight, Socket, choose};
 use crate::survey::{WriteError, sockets_of};
 
-/// Adds what else is known of a port to what was seen.
-pub(crate) type Tell = Box<dyn Fn(u16, &mut Sight) + Send>;
+/// Adds what is said of the port to what was seen; the port that was asked for comes first.
+type Tell = Box<dyn Fn(u16, &mut Sight) + Send>;
 
 /// What else tells a server's port: files that its settings name, or tools of its kind write.
 pub(crate) struct Says {
-    /// Adds it to what was seen; the port that was asked for comes first.
+    /// Adds it to what was seen.
     pub(crate) tell: Tell,
     /// True when only an announced port counts.
     pub(crate) must_announce: bool,

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::output::output_of_run;
 use super::plain::without_colours;
+use super::{Place, place_of};
 use crate::announce::custom::{Announce, Format};
 use crate::announce::{
     Announcement, ProcessPlace, Source, Stage, Tool, UserPlace, open_page, sources_of_process, sources_of_shelf,
@@ -230,7 +231,12 @@ fn announced_in(source: &Source, registry: &Registry, listening: &[Listening]) -
     }
     let folder = said.root.clone().or_else(|| process::working_dir(pid))?;
     // Before its sockets are looked for, which costs more.
-    let repo = registry.holding(&folder).or_else(|| registry.holding(&std::fs::canonicalize(&folder).ok()?))?;
+    let repo_of = |folder: &std::path::Path| match place_of(registry, folder) {
+        Place::In(repo) => Some(repo),
+        // What serves there is another branch's.
+        Place::InWorktree { .. } | Place::Nowhere => None,
+    };
+    let repo = repo_of(&folder).or_else(|| repo_of(&std::fs::canonicalize(&folder).ok()?))?;
     let pids: Vec<u32> = std::iter::once(pid).chain(tree::descendants(pid)).collect();
     let holds = !sockets::owned_by(&pids, &on_port).sockets.is_empty();
     let tool = source.tool.name().to_owned();

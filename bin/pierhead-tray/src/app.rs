@@ -257,6 +257,8 @@ impl App {
 
     /// Worktrees that are new are told of; those that were there when the tray began are in the menu alone.
     fn offered(&mut self, offers: Vec<Offer>, now: Timestamp) -> Vec<Action> {
+        // Entries come and go: no repo's alone can be drawn anew.
+        self.stale = Stale::All;
         let known = self.offers.replace(offers);
         let offers = self.offers.as_deref().unwrap_or_default();
         let notice = known.and_then(|known| self.news.of_worktrees(&known, offers, now));

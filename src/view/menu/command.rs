@@ -57,7 +57,7 @@ pub enum Command {
 }
 
 impl Command {
-    /// The registered repo it is about; `None` when it is about all, or about one that is not registered yet.
+    /// The registered repo it is about, where its entry is; `None` when it is about all.
     pub fn repo(&self) -> Option<&str> {
         match self {
             Self::Open(id)
@@ -71,8 +71,9 @@ impl Command {
             Self::Folder(repo) | Self::Terminal(repo) | Self::Trust(repo) | Self::Pin(repo) | Self::Remove(repo) => {
                 Some(repo)
             }
-            Self::AddWorktree(_)
-            | Self::Add
+            // As far as its name tells.
+            Self::AddWorktree(name) => name.split('@').next(),
+            Self::Add
             | Self::StartAll
             | Self::StopAll
             | Self::AtLogin
