@@ -23,6 +23,7 @@ pub const EXTERNAL: &str = "external";
 
 /// A port file's content. Fields that are not known here are kept in `extra` and written back.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive] // fields are added
 pub struct PortFile {
     /// The process that owns the listening socket.
     pub pid: u32,
