@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::io::ErrorKind;
 use std::path::PathBuf;
-use std::process::Child;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -12,6 +11,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::launch::last_port;
 use super::message::Message;
 use super::ports::PortBook;
+use super::shims::Shims;
 use super::watcher::{FolderWatch, Mark, folders_of};
 use crate::model::{Instance, ServerId, Signal, Timestamp, Verdict};
 use crate::os::files::{Stamp, folder_mark, stamp_of};
@@ -104,22 +104,14 @@ pub(super) struct Looker {
     post: UnboundedSender<Message>,
     pub(super) folders: Arc<Mutex<FolderWatch>>,
     pub(super) ports: Arc<Mutex<PortBook>>,
-    /// Shims that are this process's children, for collecting them.
-    pub(super) children: Arc<Mutex<HashMap<u32, Child>>>,
+    pub(super) shims: Arc<Shims>,
     known: Arc<Mutex<HashMap<String, Known>>>,
 }
 
 impl Looker {
     pub(super) fn new(store: Store, post: &UnboundedSender<Message>) -> Self {
         let folders = Arc::new(Mutex::new(FolderWatch::start(post)));
-        Self {
-            store,
-            post: post.clone(),
-            folders,
-            ports: Arc::default(),
-            children: Arc::default(),
-            known: Arc::default(),
-        }
+        Self { store, post: post.clone(), folders, ports: Arc::default(), shims: Shims::new(), known: Arc::default() }
     }
 
     /// Looks at a repo's settings and port files. Hangs when its file system does; calls `gets_on` as long as it does not.
@@ -298,7 +290,7 @@ impl Looker {
             Some(LastRun::Ended(ended)) => {
                 let generation = ended.generation;
                 let end = self.end_of(&id, &place, ended);
-                collect(&place, &self.children);
+                collect(&place, &self.shims);
                 vec![Event::TreeEnded { id, generation, end }]
             }
         }
@@ -374,15 +366,12 @@ fn is_at_rest(seen: &[Event]) -> bool {
 }
 
 /// Waits for the shim that has said its last word, so that its lock is free, and collects it.
-fn collect(place: &ServerPlace, children: &Mutex<HashMap<u32, Child>>) {
+fn collect(place: &ServerPlace, shims: &Shims) {
     let Some(shim) = read_record(place).map(|record| record.shim) else { return };
     if let Ok(Some(process)) = Process::hold_instance(&shim) {
         process.wait_end(Duration::from_secs(1));
     }
-    let child = children.lock().ok().and_then(|mut children| children.remove(&shim.pid));
-    if let Some(mut child) = child {
-        let _ = child.wait();
-    }
+    shims.collect(shim.pid);
 }
 
 /// So many times it is looked for what a killed shim left behind.

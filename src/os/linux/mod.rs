@@ -2,6 +2,8 @@
 
 #[cfg(feature = "cli")]
 pub mod exit;
+#[cfg(feature = "cli")]
+pub mod nursery;
 pub mod process;
 pub mod sockets;
 pub mod tree;
