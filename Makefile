@@ -1,5 +1,5 @@
 # Thin on purpose: each target is one script or a few cargo calls.
-.PHONY: test torture lint cross demo bench setup
+.PHONY: test torture lint cross demo bench setup manual licences
 
 # More tests at once than there are processors: most of them wait for something.
 test: export RUST_TEST_THREADS ?= 6
@@ -29,6 +29,15 @@ demo:
 
 bench:
 	cargo bench
+
+# The manual as pages, in target/manual.
+manual: setup
+	$${PIERHEAD_ZOO_CACHE:-target/zoo}/cargo/bin/mdbook build docs
+
+# The licences of everything that is linked into the binaries, to be handed on with them.
+licences:
+	mkdir -p target
+	.ci/licences target/THIRD-PARTY-LICENSES
 
 setup:
 	.ci/setup

@@ -12,6 +12,8 @@ pub mod survey;
 pub use survey::{Publication, Sighting, Spot, discover, publish};
 
 #[cfg(feature = "cli")]
+pub mod announce;
+#[cfg(feature = "cli")]
 pub mod api;
 #[cfg(feature = "cli")]
 pub mod cli;

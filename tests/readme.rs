@@ -1,4 +1,5 @@
-//! What README.md says, tried out: every block that is marked `<!-- tested: NAME -->` is taken from it and used.
+//! What README.md and the manual say to programs, tried out: blocks that are marked `<!-- tested: NAME -->` are taken from
+//! them and used.
 #![cfg(target_os = "linux")]
 // Files here are written as people write them; what cannot be set up ends the test.
 #![allow(clippy::disallowed_methods, clippy::expect_used, clippy::unwrap_used)]
@@ -12,6 +13,9 @@ mod http;
 #[allow(dead_code)]
 #[path = "it/limits.rs"]
 mod limits;
+#[allow(dead_code)]
+#[path = "manual/pages.rs"]
+mod pages;
 #[allow(dead_code)]
 #[path = "it/repo.rs"]
 mod repo;
@@ -30,6 +34,7 @@ use pierhead::settings::{Manifest, Ready, Restart, UserSettings};
 use rustix::process::Signal;
 use serde_json::Value;
 
+use crate::pages::{block, page, root};
 use crate::repo::Repo;
 use crate::sandbox::{Output, Running, Sandbox, fixture};
 
@@ -223,7 +228,8 @@ fn a_server_in_json_has_the_shape_that_is_shown() {
 fn the_exit_codes_are_those_of_the_help() {
     let help = Sandbox::new().run(["--help"]).ok().stdout;
     let help = help.split("Exit codes:").nth(1).expect("the help names them").replace('\n', " ");
-    let rows: Vec<String> = readme()
+    let rows: Vec<String> = page("docs/src/reference/json.md")
+        .text
         .lines()
         .skip_while(|line| *line != "## Exit codes")
         .filter_map(|line| line.strip_prefix("| ")?.strip_suffix(" |").map(str::to_owned))
@@ -335,21 +341,6 @@ fn program(sandbox: &Sandbox, repo: &Repo, program: impl AsRef<std::ffi::OsStr>)
 
 // ---- the text
 
-/// The fenced block behind `<!-- tested: NAME -->`.
-#[track_caller]
-fn block(name: &str) -> String {
-    let text = readme();
-    let mark = format!("<!-- tested: {name} -->\n```");
-    let rest = text.split_once(&mark).unwrap_or_else(|| panic!("README.md has no block `{name}`")).1;
-    let body = rest.split_once('\n').expect("a fence has a line end").1;
-    let end = body.find("\n```").unwrap_or_else(|| panic!("the block `{name}` does not end"));
-    format!("{}\n", &body[..end])
-}
-
 fn readme() -> String {
-    fs::read_to_string(root().join("README.md")).unwrap()
-}
-
-fn root() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+    page("README.md").text
 }

@@ -12,8 +12,9 @@ mod rows;
 
 /// Top-level modules and their layer. A module imports lower layers only, so those of one layer do not know each other;
 /// within layer 1 alone neighbours may meet, as `paths` needs the port file's name.
-const LAYERS: [(&str, u8); 14] = [
+const LAYERS: [(&str, u8); 15] = [
     ("model", 0),
+    ("announce", 1),
     ("paths", 1),
     ("portfile", 1),
     ("settings", 1),

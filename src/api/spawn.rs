@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::announce::custom::Announce;
 use crate::model::{Exit, Instance, ServerId, Signal, Timestamp};
 use crate::settings::Restart;
 
@@ -38,6 +39,9 @@ pub struct Order {
     pub asked_port: u16,
     /// How it is treated.
     pub policy: Policy,
+    /// Where it announces its port itself.
+    #[serde(default)]
+    pub announce: Option<Announce>,
     /// Half of the bytes of output that are kept.
     pub log_bytes: u64,
     /// Where hints go.
@@ -88,6 +92,9 @@ pub struct Record {
     /// How it is treated; absent in the records of older shims.
     #[serde(default)]
     pub policy: Option<Policy>,
+    /// Where it announces its port itself, by its repo's settings when it was started.
+    #[serde(default)]
+    pub announce: Option<Announce>,
     /// When the shim began.
     pub started_at: Timestamp,
     /// Where this life's output begins in all that the server has ever said.

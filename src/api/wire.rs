@@ -7,7 +7,7 @@ use crate::model::Status;
 /// Servers: the answer of `GET /v1/servers`, and `ls --json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Servers {
-    /// The shape's version: [`VERSION`](super::VERSION).
+    /// The shape's version, 1: raised only by a change that old readers cannot bear.
     pub version: u32,
     /// By repo and name.
     pub servers: Vec<Status>,

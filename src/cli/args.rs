@@ -17,7 +17,7 @@ pub(super) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Register a repo, show its commands and approve them
+    /// Register a repo, show its commands and approve them; find its servers when it has no pierhead.toml
     Add(Add),
     /// Stop a repo's servers and forget it; its files stay
     Remove(Remove),
@@ -64,6 +64,8 @@ pub(super) enum Command {
     Autostart(Autostart),
     /// Serve a folder of files on PORT
     Static(Static),
+    /// Print a description of a file or of the API, for editors and generators
+    Schema(Schema),
     /// Print a shell's completions
     Completions {
         /// Which shell
@@ -90,9 +92,21 @@ pub(super) struct Add {
     /// Its short name; made of the folder's when not given
     #[arg(long)]
     pub(super) name: Option<String>,
-    /// Approve the commands without being asked
+    /// Approve the commands without being asked; with --scan: register all without being asked
     #[arg(long, short)]
     pub(super) yes: bool,
+    /// Find the git repos below this folder, and offer them
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["path", "name"])]
+    pub(super) scan: Option<PathBuf>,
+    /// How many folders deep to look
+    #[arg(long, value_name = "N", default_value_t = 4, requires = "scan")]
+    pub(super) depth: usize,
+    /// Show what was found and register nothing
+    #[arg(long, requires = "scan", conflicts_with_all = ["yes", "approve"])]
+    pub(super) dry_run: bool,
+    /// Approve the commands of what is registered as well
+    #[arg(long, requires = "scan")]
+    pub(super) approve: bool,
     #[command(flatten)]
     pub(super) json: Json,
 }
@@ -123,12 +137,12 @@ pub(super) struct Trust {
 
 #[derive(Debug, Args)]
 pub(super) struct Init {
-    /// The command of the server; guessed when not given
+    /// The command of the server; found in the repo's files when not given
     #[arg(long)]
     pub(super) command: Option<String>,
-    /// The server's name
-    #[arg(long, default_value = "web")]
-    pub(super) name: String,
+    /// The name of the default server
+    #[arg(long)]
+    pub(super) name: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -304,6 +318,26 @@ pub(super) struct Static {
     /// The port; a free one when not given
     #[arg(long, short, env = "PORT", default_value_t = 0)]
     pub(super) port: u16,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Schema {
+    /// Of what
+    #[arg(value_enum, default_value_t)]
+    pub(super) what: SchemaOf,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum SchemaOf {
+    /// The JSON Schema of pierhead.toml
+    #[default]
+    Pierhead,
+    /// The JSON Schema of your own config.toml
+    Config,
+    /// The JSON Schema of a port file
+    PortFile,
+    /// The OpenAPI document of the local API
+    Api,
 }
 
 #[cfg(test)]

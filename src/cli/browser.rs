@@ -3,29 +3,35 @@
 use std::process::{Command, Stdio};
 
 use super::args::{Open, Targets};
+use super::read::Serving;
 use super::{lifecycle, output, read, target};
 use crate::api::{Failure, Kind, Verb};
-use crate::survey::{Store, places};
+use crate::survey::{Store, page_of, places};
 
 pub(super) fn open(open: &Open) -> Result<(), Failure> {
     if let Some(url) = &open.server {
         return show(url);
     }
     let store = Store::new(places());
-    let url = match read::find(&store, open.target.as_deref()) {
-        Ok(serving) => with_path(&store, open.target.as_deref(), &serving.url),
-        Err(failure) if failure.kind == Kind::NothingRunning => start(&store, open.target.as_deref())?,
+    let name = open.target.as_deref();
+    let serving = match read::find(&store, name) {
+        Ok(serving) => serving,
+        Err(failure) if failure.kind == Kind::NothingRunning => start(&store, name)?,
         Err(failure) => return Err(failure),
     };
-    show(&url)
+    let url = with_path(&store, name, &serving.url);
+    match page_of(serving.pid, serving.port) {
+        Some(page) => show_as(&url, &format!("file://{}", page.display())),
+        None => show(&url),
+    }
 }
 
-fn start(store: &Store, name: Option<&str>) -> Result<String, Failure> {
+fn start(store: &Store, name: Option<&str>) -> Result<Serving, Failure> {
     let target = target::server(store, name)?;
     let targets = Targets { targets: vec![target.id().to_string()], all: false };
     let asked = lifecycle::ask_to_run(store, Verb::Up, &targets, true, None)?;
     if let Some(serving) = read::from_status(&asked) {
-        return Ok(with_path(store, name, &serving.url));
+        return Ok(serving);
     }
     lifecycle::answer(&asked, true, false)?;
     Err(Failure::new(Kind::NothingRunning, format!("`{}` listens on no port", target.id())))
@@ -40,7 +46,12 @@ fn with_path(store: &Store, name: Option<&str>, url: &str) -> String {
 /// Opens the browser: `BROWSER` if it is set (a command, `%s` in it is replaced, alternatives behind colons are left
 /// out), else the system's. Without a display the URL alone is printed.
 pub(super) fn show(url: &str) -> Result<(), Failure> {
-    output::print(&format!("{url}\n"))?;
+    show_as(url, url)
+}
+
+/// Prints a URL and opens another: a page of the user's own that leads to it with a key that is not to be seen.
+fn show_as(printed: &str, url: &str) -> Result<(), Failure> {
+    output::print(&format!("{printed}\n"))?;
     let failed = |error: std::io::Error| {
         Failure::new(Kind::Failed, format!("the browser could not be started: {error}")).hint(format!("open {url}"))
     };

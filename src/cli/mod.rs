@@ -8,6 +8,8 @@ mod autostart;
 mod browser;
 mod daemon;
 mod doctor;
+mod finding;
+mod init;
 mod lifecycle;
 mod logs;
 mod output;
@@ -15,6 +17,8 @@ mod progress;
 mod read;
 mod repos;
 mod run;
+mod scan;
+mod schema;
 mod static_site;
 mod target;
 
@@ -24,6 +28,11 @@ use clap::{CommandFactory, Parser};
 
 use crate::api::{Failure, Kind};
 use args::{Arguments, Command};
+
+/// The commands with their arguments and help, for documents that are made from them.
+pub fn command() -> clap::Command {
+    Arguments::command()
+}
 
 /// Runs the command line.
 pub fn main() -> ExitCode {
@@ -47,10 +56,11 @@ pub fn main() -> ExitCode {
 fn dispatch(command: Command) -> Result<ExitCode, Failure> {
     let done = |()| ExitCode::SUCCESS;
     match command {
+        Command::Add(add) if add.scan.is_some() => scan::scan(&add).map(done),
         Command::Add(add) => repos::add(&add).map(done),
         Command::Remove(remove) => repos::remove(&remove).map(done),
         Command::Trust(trust) => repos::trust(&trust).map(done),
-        Command::Init(init) => repos::init(&init).map(done),
+        Command::Init(init) => init::init(&init).map(done),
         Command::Ls(json) => read::ls(json).map(done),
         Command::Status(status) => read::status(&status).map(done),
         Command::Up(up) => lifecycle::up(&up).map(done),
@@ -69,6 +79,7 @@ fn dispatch(command: Command) -> Result<ExitCode, Failure> {
         Command::Daemon(daemon) => daemon::daemon(&daemon),
         Command::Autostart(autostart) => autostart::autostart(&autostart).map(done),
         Command::Static(site) => static_site::serve(&site).map(done),
+        Command::Schema(schema) => schema::schema(&schema).map(done),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Arguments::command(), "pierhead", &mut std::io::stdout());
             Ok(ExitCode::SUCCESS)

@@ -44,13 +44,18 @@ fn style_of(stream: &impl IsTerminal) -> Style {
 
 /// Asks a question on the terminal; `None` when there is no terminal to ask on.
 pub(super) fn confirm(question: &str) -> Option<bool> {
+    ask(&format!("{question} [y/N]")).map(|answer| matches!(answer.as_str(), "y" | "yes"))
+}
+
+/// Asks for a line on the terminal, and gives it in small letters; as [`confirm`].
+pub(super) fn ask(question: &str) -> Option<String> {
     if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
         return None;
     }
-    eprint!("{question} [y/N] ");
+    eprint!("{question} ");
     let mut answer = String::new();
     io::stdin().read_line(&mut answer).ok()?;
-    Some(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
+    Some(answer.trim().to_ascii_lowercase())
 }
 
 /// `pierhead ls | head -1` ends without a word, as every other tool does.

@@ -1,17 +1,17 @@
-//! `add`, `remove`, `trust` and `init`.
+//! `add`, `remove` and `trust`.
 
 use std::io::ErrorKind;
 use std::path::Path;
 
 use serde_json::json;
 
-use super::args::{Add, Init, Remove, Trust};
-use super::{daemon, output, target};
+use super::args::{Add, Remove, Trust};
+use super::finding::Finding;
+use super::{daemon, output, schema, target};
 use crate::api::{Failure, Kind, Request, Verb};
 use crate::client::block_on;
 use crate::model::{Timestamp, is_valid_name};
-use crate::os::files::{Durability, Folder};
-use crate::settings::{Approval, MANIFEST_NAME, Manifest, Repo, ServerSettings, hex_hash};
+use crate::settings::{Approval, Manifest, Repo, ServerSettings, hex_hash};
 use crate::survey::{Files, LastRun, Store, StoreError, approval_in, ask_each, places, run_record};
 
 impl From<StoreError> for Failure {
@@ -26,18 +26,21 @@ pub(super) fn add(add: &Add) -> Result<(), Failure> {
     if let Some(name) = add.name.as_deref().filter(|name| !is_valid_name(name)) {
         return Err(Failure::new(Kind::Usage, crate::model::InvalidName(name.to_owned()).to_string()));
     }
-    let added_at = Timestamp::now().to_string();
-    let repo = store
-        .change_registry(|registry| registry.add(&root, add.name.as_deref(), &added_at))?
-        .map_err(|taken| Failure::new(Kind::Usage, taken.to_string()).hint("give another one with `--name`"))?;
+    let repo = register(&store, &root, add.name.as_deref())?;
     output::say(&format!("registered `{}`: {}", repo.name, repo.root.display()));
+    schema::leave_copy(&repo.root);
+    let finding = Finding::of(&root);
     let manifest = target::manifest(&repo)?;
+    if let Some(finding) = &finding {
+        finding.say(&repo.name);
+    }
     let outcome = approve(&store, &repo, &manifest, add.yes)?;
     reload(&store)?;
     if add.json.json {
         let servers: Vec<&str> = manifest.servers.iter().map(|server| server.name.as_str()).collect();
         output::print_json(&json!({
             "repo": repo.name, "root": repo.root, "servers": servers, "trusted": outcome != Outcome::Declined,
+            "detected": finding.as_ref().map(Finding::to_json),
         }))?;
     }
     match outcome {
@@ -45,10 +48,7 @@ pub(super) fn add(add: &Add) -> Result<(), Failure> {
             output::say(&format!("its commands are not approved\nhint: `pierhead trust {}` approves them", repo.name));
         }
         Outcome::NothingToApprove if manifest.servers.iter().all(|server| server.command.is_none()) => {
-            output::say(&format!(
-                "it has no `{MANIFEST_NAME}`: servers that write `.pm/server.json` themselves are followed\n\
-                 hint: `pierhead init` writes one, so that Pierhead can start them"
-            ));
+            output::say("servers that write `.pm/server.json` themselves are followed");
         }
         Outcome::NothingToApprove | Outcome::Approved => {
             output::say(&format!("hint: `pierhead up {}` starts it", repo.name));
@@ -57,8 +57,16 @@ pub(super) fn add(add: &Add) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Writes a repo into the registry.
+pub(super) fn register(store: &Store, root: &Path, name: Option<&str>) -> Result<Repo, Failure> {
+    let added_at = Timestamp::now().to_string();
+    let added = store.change_registry(|registry| registry.add(root, name, &added_at))?;
+    added.map_err(|taken| Failure::new(Kind::Usage, taken.to_string()).hint("give another one with `--name`"))
+}
+
+/// What became of a repo's commands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Outcome {
+pub(super) enum Outcome {
     Approved,
     Declined,
     NothingToApprove,
@@ -120,7 +128,7 @@ impl Waiting {
 }
 
 /// Shows what is not approved yet and asks for it.
-fn approve(store: &Store, repo: &Repo, manifest: &Manifest, yes: bool) -> Result<Outcome, Failure> {
+pub(super) fn approve(store: &Store, repo: &Repo, manifest: &Manifest, yes: bool) -> Result<Outcome, Failure> {
     let waiting = Waiting::of(store, repo, manifest);
     if waiting.servers.is_empty() {
         return Ok(Outcome::NothingToApprove);
@@ -233,7 +241,7 @@ fn stop_all_of(store: &Store, repo: &Repo) -> Result<(), Failure> {
 }
 
 /// Tells a running daemon; none needs to run.
-fn reload(store: &Store) -> Result<(), Failure> {
+pub(super) fn reload(store: &Store) -> Result<(), Failure> {
     let client = daemon::client(store);
     block_on(async {
         if client.is_running().await {
@@ -241,98 +249,4 @@ fn reload(store: &Store) -> Result<(), Failure> {
         }
         Ok(())
     })
-}
-
-pub(super) fn init(init: &Init) -> Result<(), Failure> {
-    let root = target::root_of(None)?;
-    if !is_valid_name(&init.name) {
-        return Err(Failure::new(Kind::Usage, crate::model::InvalidName(init.name.clone()).to_string()));
-    }
-    let folder = Folder::open(&root)?;
-    if root.join(MANIFEST_NAME).exists() {
-        return Err(Failure::new(Kind::Failed, format!("`{}` exists", root.join(MANIFEST_NAME).display()))
-            .hint("edit it, or remove it first"));
-    }
-    let (command, why) = match &init.command {
-        Some(command) => (command.clone(), "as given".to_owned()),
-        None => guess(&root).ok_or_else(|| {
-            Failure::new(Kind::Failed, format!("nothing in `{}` says how its server is started", root.display()))
-                .hint("`pierhead init --command 'npm run dev'` writes what you give")
-        })?,
-    };
-    let text = manifest_text(&init.name, &command);
-    Manifest::parse(&text).map_err(|error| Failure::new(Kind::Usage, error.to_string()))?;
-    folder.replace(MANIFEST_NAME, text.as_bytes(), Durability::Power)?;
-    make_shared(&root.join(MANIFEST_NAME));
-    output::say(&format!("wrote `{}`: `{command}` ({why})", root.join(MANIFEST_NAME).display()));
-    output::say("hint: `pierhead add` registers the repo and approves the command");
-    Ok(())
-}
-
-/// The file is the team's, to be committed: readable as other sources are.
-fn make_shared(path: &Path) {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        let _ = std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o644));
-    }
-    #[cfg(not(unix))]
-    let _ = path;
-}
-
-fn manifest_text(name: &str, command: &str) -> String {
-    let mut document = toml_edit::DocumentMut::new();
-    document["servers"] = toml_edit::table();
-    document["servers"][name] = toml_edit::table();
-    document["servers"][name]["command"] = toml_edit::value(command);
-    if let Some(servers) = document["servers"].as_table_mut() {
-        servers.set_implicit(true);
-    }
-    format!(
-        "# The servers of this repo, for `pierhead up`. Everything but the command has a default:\n\
-         # default, cwd, port, env, env_file, ready, ready_timeout, health, restart, autostart, depends_on, stop_signal,\n\
-         # stop_timeout, open_path.\n\n\
-         {document}# {{port}} in the command is replaced; it is given as PORT as well.\n"
-    )
-}
-
-/// The command that a repo's files name, and which file did.
-fn guess(root: &Path) -> Option<(String, String)> {
-    let has = |name: &str| root.join(name).is_file();
-    if let Some(script) = package_script(root) {
-        let tool = match () {
-            () if has("pnpm-lock.yaml") => "pnpm run",
-            () if has("yarn.lock") => "yarn",
-            () if has("bun.lock") || has("bun.lockb") => "bun run",
-            () => "npm run",
-        };
-        return Some((format!("{tool} {script}"), format!("package.json has the script `{script}`")));
-    }
-    if has("manage.py") {
-        return Some(("python3 manage.py runserver 127.0.0.1:{port}".to_owned(), "manage.py is there".to_owned()));
-    }
-    if has("index.html") {
-        return Some(("pierhead static".to_owned(), "index.html is there".to_owned()));
-    }
-    None
-}
-
-fn package_script(root: &Path) -> Option<&'static str> {
-    let (bytes, _) = Folder::open(root).ok()?.read("package.json", 1 << 20).ok()?;
-    let package: serde_json::Value = serde_json::from_slice(&bytes).ok()?;
-    let scripts = package.get("scripts")?;
-    ["dev", "start", "serve"].into_iter().find(|name| scripts.get(name).is_some())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_init_writes_is_what_add_reads() {
-        let text = manifest_text("web", "npm run dev -- --port {port} \"x\"");
-        let manifest = Manifest::parse(&text).unwrap();
-        let command = manifest.default_server().unwrap().command.as_ref().unwrap().to_string();
-        assert_eq!(command, "npm run dev -- --port {port} \"x\"");
-    }
 }

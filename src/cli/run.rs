@@ -15,7 +15,7 @@ use crate::paths::{ServerPlace, server_folder};
 use crate::portfile::{PortFile, WRITER, connect_host, loopback_url};
 use crate::settings::{Placeholders, fill};
 use crate::supervisor::{Sight, Socket, choose};
-use crate::survey::{Spot, Store, manifest_of, places, sight_of, top_of};
+use crate::survey::{Spot, Store, Words, manifest_of, places, sight_of, top_of};
 
 pub(super) fn run(run: &Run) -> Result<ExitCode, Failure> {
     let store = Store::new(places());
@@ -40,6 +40,7 @@ struct Stage {
     folder: PathBuf,
     name: String,
     port: u16,
+    words: Words,
 }
 
 impl Stage {
@@ -73,7 +74,12 @@ impl Stage {
         let last = last.filter(|_| run.port_file.is_none());
         let port = PortBook::default().assign(&id, last, &store.settings().value);
         let port = port.ok_or_else(|| Failure::new(Kind::Failed, "no port of the range is free"))?;
-        Ok(Self { spot, folder, name, port })
+        // What the settings name is the shared one's; a dedicated instance is known by its sockets.
+        let settings =
+            manifest.as_ref().and_then(|manifest| manifest.server(&name)).filter(|_| run.port_file.is_none());
+        let announce = settings.and_then(|server| server.announce.clone()).filter(|announce| announce.path.is_some());
+        let words = Words { place: None, repo: Some(root), announce, port_file: spot.path() };
+        Ok(Self { spot, folder, name, port, words })
     }
 
     /// Starts the command; one that cannot be run is 127 or 126, as shells have it.
@@ -125,9 +131,10 @@ fn tend(stage: &Stage, run: &Run, me: &Instance, child: &mut Child) -> Result<Ex
     let mut served: Option<Socket> = None;
     let mut must_open = run.open;
     loop {
-        let sight = sockets::listening().map(|all| sight_of(me, stage.port, &all, None));
+        let sight = sockets::listening().map(|all| sight_of(me, stage.port, &all, Some(&stage.words)));
         let sight: Sight = sight.unwrap_or_default();
-        let socket = choose(&sight, stage.port, served.as_ref().map(|s| s.port)).cloned();
+        let current = served.as_ref().map(|socket| socket.port);
+        let socket = choose(&sight, stage.port, current, stage.words.announce.is_some()).cloned();
         if socket != served {
             show(stage, socket.as_ref());
             served = socket;

@@ -14,7 +14,7 @@ use crate::os::{limits, ports, sockets};
 use crate::paths::{ServerPlace, port_file_of, server_folder};
 use crate::settings::{CommandLine, Placeholders, ServerSettings, UserSettings, fill};
 use crate::supervisor::{Refused, Spawn};
-use crate::survey::{Files, Store, check_trust, manifest_of, read_record, run_mark};
+use crate::survey::{Files, Store, check_trust, manifest_in, read_record, run_mark};
 
 /// What a launch needs beside the server's name.
 #[derive(Debug, Clone)]
@@ -40,11 +40,11 @@ impl Launch {
     /// Starts the shim and waits until it has started the command. What is run is what was checked: settings are read
     /// once, and their values handed over.
     pub(super) fn run(&self) -> Result<Spawn, Refused> {
-        let manifest = manifest_of(&self.root).map_err(Refused::Final)?;
+        let files = Files::of(&self.root);
+        let manifest = manifest_in(&files).map_err(Refused::Final)?;
         let gone = || Refused::Final(format!("`{}` is not in the repo's settings any more", self.id.server));
         let server = manifest.server(&self.id.server).ok_or_else(gone)?;
         let command = server.command.as_ref().ok_or_else(|| Refused::Final("it has no command".to_owned()))?;
-        let files = Files::of(&self.root);
         check_trust(&files, server, &self.store.trust().value).map_err(|untrusted| {
             let what = if untrusted.was_approved { "its command changed" } else { "its command is not approved" };
             Refused::Final(format!("{what}: `pierhead trust {}` shows it and asks", self.id.repo))
@@ -79,6 +79,7 @@ impl Launch {
                 stop_timeout_ms: u64::try_from(server.stop_timeout.as_millis()).unwrap_or(u64::MAX),
                 restart: server.restart,
             },
+            announce: server.announce.clone(),
             log_bytes: settings.log_bytes,
             hints: self.store.places().hint_socket(),
             open_files: self.open_files,
@@ -159,7 +160,16 @@ fn argv(command: &CommandLine, placeholders: &Placeholders) -> Result<Vec<String
     match command {
         CommandLine::Shell(line) if cfg!(windows) => Ok(vec!["cmd".to_owned(), "/C".to_owned(), fill(line)?]),
         CommandLine::Shell(line) => Ok(vec!["/bin/sh".to_owned(), "-c".to_owned(), fill(line)?]),
-        CommandLine::Argv(words) => words.iter().map(fill).collect(),
+        CommandLine::Argv(words) => {
+            let mut argv: Vec<String> = words.iter().map(fill).collect::<Result<_, _>>()?;
+            // This program, also where it is not on the path.
+            if let Some(program) = argv.first_mut().filter(|program| *program == "pierhead")
+                && let Ok(own) = own_program()
+            {
+                *program = own.to_string_lossy().into_owned();
+            }
+            Ok(argv)
+        }
     }
 }
 

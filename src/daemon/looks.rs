@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io::ErrorKind;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -21,10 +21,10 @@ use crate::os::sockets::Listening;
 use crate::paths::ServerPlace;
 use crate::portfile::FOLDER;
 use crate::settings::{MANIFEST_NAME, Repo};
-use crate::supervisor::{End, Event, Found, Meant};
+use crate::supervisor::{End, Event, Found, Meant, Plan};
 use crate::survey::{
-    EndedRun, LAST_LINES, LastRun, Remains, Remembered, Spot, Store, last_lines, lost_output, mend_records,
-    output_of_run, plans_of, read_record, remembered_plans_of, run_record,
+    EndedRun, Files, LAST_LINES, LastRun, Remains, Remembered, Spot, Store, last_lines, lost_output, mend_records,
+    output_of_run, plans_in, read_record, remembered_plans_of, run_record,
 };
 
 /// Between two looks at a file that is being written.
@@ -69,7 +69,7 @@ fn again(repo: &str, post: &UnboundedSender<Message>, pause: Duration) {
 /// What a repo's settings said, and of which versions of its files and the approvals that was.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Known {
-    /// Those that its settings name: files of variables.
+    /// Those that its settings were read from, and those that they name.
     named: Vec<PathBuf>,
     versions: Vec<Option<Stamp>>,
     servers: Vec<(String, bool)>,
@@ -80,6 +80,19 @@ pub(super) struct Known {
     gone_since: Option<Instant>,
     /// Which folders it and its port files had when they were last watched.
     marks: [Mark; 2],
+}
+
+/// What a repo's settings were read from and what they name, each with the version that was read.
+fn named_by(read: &Files, plans: &[Plan], root: &Path) -> (Vec<PathBuf>, Vec<Option<Stamp>>) {
+    let mut named: Vec<(PathBuf, Option<Stamp>)> =
+        read.consulted().into_iter().map(|(path, stamp)| (path, Some(stamp))).collect();
+    for file in plans.iter().flat_map(|plan| &plan.settings.env_file) {
+        let path = root.join(file);
+        if !named.iter().any(|(known, _)| *known == path) {
+            named.push((path, None));
+        }
+    }
+    named.into_iter().unzip()
 }
 
 /// Settings that were there are believed to be gone after this long: git and editors take files away for a moment, and a
@@ -154,7 +167,6 @@ impl Looker {
         let versions_with =
             |named: &[PathBuf]| files.iter().chain(named).map(|path| stamp_of(path)).collect::<Vec<_>>();
         let versions = versions_with(last.as_ref().map_or(&[], |last| &last.named));
-        let known_named = last.as_ref().map(|last| last.named.clone()).unwrap_or_default();
         // Settings are read again when they changed; a start reads them in any case.
         let mut versions = self.believe(repo, versions);
         let mut at_rest = HashMap::new();
@@ -164,19 +176,16 @@ impl Looker {
             marks = Some(last.marks);
             last.servers
         } else {
-            let (plans, problem) = match plans_of(repo, &store.trust().value, store.places()) {
+            let read = Files::of(&repo.root);
+            let (plans, problem) = match plans_in(&read, repo, &store.trust().value, store.places()) {
                 Ok(plans) => (plans, None),
                 Err(problem) => (Vec::new(), Some(problem)),
             };
             let servers: Vec<(String, bool)> =
                 plans.iter().map(|plan| (plan.settings.name.clone(), plan.settings.default)).collect();
-            let env_files = plans.iter().flat_map(|plan| &plan.settings.env_file);
-            let named: Vec<PathBuf> = env_files.map(|file| repo.root.join(file)).collect();
-            if named != known_named {
-                // Which versions of these were read is not known: the next look reads once more.
-                versions.truncate(files.len());
-                versions.resize(files.len() + named.len(), None);
-            }
+            let (named, of_named) = named_by(&read, &plans, &repo.root);
+            versions.truncate(files.len());
+            versions.extend(of_named);
             if let Ok(mut known) = known.lock() {
                 known.remove(&repo.name);
                 if problem.is_none() {
@@ -233,12 +242,12 @@ impl Looker {
         events
     }
 
-    /// The versions of a repo's files to go by: those of before, when its settings went away a moment ago.
+    /// The versions of a repo's files to go by: those of before, when one of its settings went away a moment ago.
     fn believe(&self, repo: &Repo, mut versions: Vec<Option<Stamp>>) -> Vec<Option<Stamp>> {
         let Ok(mut known) = self.known.lock() else { return versions };
         let Some(last) = known.get_mut(&repo.name) else { return versions };
-        let has_settings = |versions: &[Option<Stamp>]| versions.first().is_some_and(Option::is_some);
-        if has_settings(&versions) || !has_settings(&last.versions) {
+        let lost = last.versions.iter().zip(&versions).any(|(before, now)| before.is_some() && now.is_none());
+        if !lost {
             last.gone_since = None;
             return versions;
         }

@@ -34,6 +34,7 @@ use crate::survey::{Store, runtime_warning};
 
 pub use admission::{Provenance, Refusal, admit};
 pub use message::Message;
+pub use openapi::document as openapi;
 
 /// Runs the daemon until it is told to end; `ready` is called once it answers. Servers live on after it.
 ///

@@ -22,8 +22,8 @@ use crate::model;
 )))]
 struct Schemas;
 
-/// The OpenAPI document.
-pub(super) fn document() -> Value {
+/// The OpenAPI document of the API.
+pub fn document() -> Value {
     let mut document = serde_json::to_value(Schemas::openapi()).unwrap_or_default();
     document["info"] = json!({
         "title": "Pierhead",

@@ -21,9 +21,9 @@ use crate::os::exit::ended;
 use crate::os::files::{Folder, Stamp, stamp_of};
 use crate::os::{sockets, tree};
 use crate::portfile::{PortFile, WRITER};
-use crate::settings::Repo;
-use crate::supervisor::{Effect, Event, Fleet, Found, Probe, Socket};
-use crate::survey::{LastRun, Remembered, Spot, Store, WriteError, remembered_plans_of, run_record, sight_of};
+use crate::settings::{Extra, Repo};
+use crate::supervisor::{Effect, Event, Fleet, Found, Plan, Probe, Socket};
+use crate::survey::{LastRun, Remembered, Spot, Store, Words, WriteError, remembered_plans_of, run_record, sight_of};
 
 /// Performs effects.
 pub(super) struct Performer {
@@ -91,19 +91,24 @@ impl Performer {
         let listening = sockets::listening().unwrap_or_default();
         for repo in &repos {
             let plans = remembered_plans_of(repo, self.store.places(), Remembered::Running);
-            let ids: Vec<ServerId> = plans.iter().map(|p| ServerId::new(&repo.name, &p.settings.name)).collect();
+            let place_of = |plan: &Plan| {
+                let id = ServerId::new(&repo.name, &plan.settings.name);
+                let words = Words::of(&repo.root, plan, &id, self.store.places()).outside_the_repo();
+                (id, words)
+            };
+            let servers: Vec<(ServerId, Words)> = plans.iter().map(place_of).collect();
             if !plans.is_empty() {
                 let (repo, root) = (repo.name.clone(), repo.root.clone());
                 events.push(Event::Configured { repo, root, plans, problem: None });
             }
             let places = self.store.places();
-            for id in ids {
+            for (id, words) in servers {
                 let place = places.server(&id);
                 let Some(LastRun::Alive(adoption)) = run_record(&place) else { continue };
                 let (generation, shim, asked) = (adoption.generation, adoption.shim.clone(), adoption.asked_port);
                 events.push(Event::Adopted { id: id.clone(), adoption });
                 // What serves is told as serving from the first answer on.
-                let sight = sight_of(&shim, asked, &listening, Some(&place));
+                let sight = sight_of(&shim, asked, &listening, Some(&words));
                 events.push(Event::Seen { id, generation, sight });
             }
         }
@@ -171,7 +176,7 @@ impl Performer {
         let repo = |name: String| {
             let root = self.roots.get(&name)?.clone();
             let occasion = if self.unseen.contains(&name) { Occasion::First } else { occasion };
-            Some((Repo { name, root, added_at: String::new() }, occasion))
+            Some((Repo { name, root, added_at: String::new(), extra: Extra::default() }, occasion))
         };
         let errands: Vec<Errand> = names.into_iter().filter_map(repo).collect();
         let (looker, post, busy) = (self.looker.clone(), self.post.clone(), self.busy.clone());
@@ -215,6 +220,13 @@ impl Performer {
                 }
             }
             Event::FileFound { id, found: Some(Found { owner: Some(owner), .. }) } => self.follow_owner(id, owner),
+            Event::Configured { repo, root, plans, problem: None } => {
+                for plan in plans {
+                    let id = ServerId::new(repo, &plan.settings.name);
+                    let words = Words::of(root, plan, &id, self.store.places());
+                    self.sockets.learn(id, words);
+                }
+            }
             _ => {}
         }
     }
@@ -258,8 +270,9 @@ impl Performer {
             Effect::Signal { id, shim, signal } => send_signal(&id, &shim, signal),
             Effect::Watch { id, generation, shim, asked_port, attention } => {
                 self.follow_shim(&id, &shim);
-                let place = self.store.places().server(&id);
-                self.sockets.watch(id, Watched { generation, shim, asked_port, attention, place });
+                let Some((root, plan)) = fleet.plan(&id) else { return };
+                let words = Words::of(root, plan, &id, self.store.places());
+                self.sockets.watch(id, Watched { generation, shim, asked_port, attention, words });
             }
             Effect::Look { id } => self.sockets.look_now(id),
             Effect::Unwatch { id } => {

@@ -104,7 +104,12 @@ mod tests {
     use std::sync::mpsc::{Receiver, channel};
 
     fn errands(names: &[&str]) -> Vec<Errand> {
-        let repo = |name: &&str| Repo { name: (*name).to_owned(), root: "/".into(), added_at: String::new() };
+        let repo = |name: &&str| Repo {
+            name: (*name).to_owned(),
+            root: "/".into(),
+            added_at: String::new(),
+            extra: crate::settings::Extra::default(),
+        };
         names.iter().map(|name| (repo(name), Occasion::Rescan)).collect()
     }
 

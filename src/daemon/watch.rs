@@ -10,11 +10,11 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::message::Message;
 use crate::model::{Instance, ServerId};
+use crate::os::files::Stamp;
 use crate::os::process;
 use crate::os::sockets::{self, Listening};
-use crate::paths::ServerPlace;
 use crate::supervisor::{Attention, Event, Sight, Socket};
-use crate::survey::sight_of;
+use crate::survey::{Words, sight_of};
 
 /// Tells the thread what to watch.
 #[derive(Debug, Clone)]
@@ -27,6 +27,7 @@ enum Order {
     Watch(Box<(ServerId, Watched)>),
     Unwatch(ServerId),
     LookNow(ServerId),
+    Learn(Box<(ServerId, Words)>),
 }
 
 /// One tree that is watched.
@@ -36,7 +37,7 @@ pub(super) struct Watched {
     pub(super) shim: Instance,
     pub(super) asked_port: u16,
     pub(super) attention: Attention,
-    pub(super) place: ServerPlace,
+    pub(super) words: Words,
 }
 
 impl SocketWatch {
@@ -59,6 +60,11 @@ impl SocketWatch {
         let _ = self.orders.send(Order::Unwatch(id));
     }
 
+    /// Where a server says its port may have changed.
+    pub(super) fn learn(&self, id: ServerId, words: Words) {
+        let _ = self.orders.send(Order::Learn(Box::new((id, words))));
+    }
+
     /// Something happened to the tree: it is walked whatever the sockets say.
     pub(super) fn look_now(&self, id: ServerId) {
         let _ = self.orders.send(Order::LookNow(id));
@@ -77,6 +83,10 @@ struct Tree {
     may_own: bool,
     /// Where the owner of its socket works, as the kernel names it: when its repo is moved or deleted, that changes.
     folder: Option<PathBuf>,
+    /// When it was last looked what it says itself, where that may change which port is its own.
+    heard: Instant,
+    /// Which version of its announcement that was.
+    version: Vec<Option<Stamp>>,
 }
 
 /// The listening sockets of one moment.
@@ -106,6 +116,11 @@ const WALK_PAUSE: Duration = Duration::from_millis(15);
 /// a millisecond or two, on one address after the other.
 const PROVEN_AFTER: Duration = Duration::from_millis(4);
 const PROVE_PAUSE: Duration = Duration::from_millis(2);
+/// Between two looks at what a server says, while its sockets alone do not tell which is its own: it says so after it
+/// listens.
+const HEAR_PAUSE: Duration = Duration::from_millis(50);
+/// After so long without a word none is expected any more, and it is looked less often.
+const HEAR_FOR: Duration = Duration::from_mins(1);
 
 impl Watching {
     fn run(mut self, inbox: &Receiver<Order>) {
@@ -148,10 +163,19 @@ impl Watching {
                         must_look,
                         may_own: true,
                         folder: None,
+                        heard: now,
+                        version: Vec::new(),
                     },
                 );
             }
             Order::Unwatch(id) => drop(self.trees.remove(&id)),
+            Order::Learn(order) => {
+                let (id, words) = *order;
+                if let Some(tree) = self.trees.get_mut(&id).filter(|tree| tree.watched.words != words) {
+                    tree.watched.words = words;
+                    tree.must_look = true;
+                }
+            }
             Order::LookNow(id) => {
                 if let Some(tree) = self.trees.get_mut(&id) {
                     tree.must_look = true;
@@ -190,6 +214,7 @@ impl Watching {
             self.followed = now;
         }
         for (id, tree) in &mut self.trees {
+            tree.listen_for_words(now);
             if must_follow && tree.has_moved() {
                 let _ = self.post.send(Message::Dirty(id.repo.clone()));
             }
@@ -243,6 +268,39 @@ impl Tree {
         self.must_look || has_lost || is_on_port || may_search || self.unproven.is_some()
     }
 
+    /// Sees that it is walked when what it says of its port may be another thing by now.
+    fn listen_for_words(&mut self, now: Instant) {
+        let pause = if now.duration_since(self.since) < HEAR_FOR { HEAR_PAUSE } else { CALM };
+        if now.duration_since(self.heard) < pause || !self.needs_words() {
+            return;
+        }
+        self.heard = now;
+        let Watched { words, .. } = &self.watched;
+        if words.announce.as_ref().is_none_or(|announce| announce.path.is_none()) {
+            self.must_look = true;
+            return;
+        }
+        let version = words.version();
+        let is_unheard = self.sight.as_ref().is_some_and(|sight| sight.announced.is_none());
+        if version != self.version || is_unheard {
+            self.version = version;
+            self.must_look = true;
+        }
+    }
+
+    /// True while its sockets alone do not tell which port is its own.
+    fn needs_words(&self) -> bool {
+        let Some(sight) = self.sight.as_ref().filter(|sight| !sight.sockets.is_empty()) else { return false };
+        let first = sight.sockets[0].port;
+        let is_plain = sight.sockets.iter().all(|socket| socket.port == first)
+            || sight.sockets.iter().any(|socket| socket.port == self.watched.asked_port);
+        match &self.watched.words.announce {
+            // What was said once in a log is not unsaid.
+            Some(announce) => announce.path.is_some() || sight.announced.is_none(),
+            None => !is_plain && sight.hints.iter().all(|hint| sight.sockets.iter().all(|s| s.port != *hint)),
+        }
+    }
+
     /// True when the folder that its server works in got another name, or is gone. Asks the kernel of the process and
     /// no file system, which may hang.
     fn has_moved(&mut self) -> bool {
@@ -257,8 +315,8 @@ impl Tree {
         self.must_look = false;
         self.may_own = false;
         self.walked = now;
-        let Watched { shim, asked_port, place, .. } = &self.watched;
-        let sight = sight_of(shim, *asked_port, listening, Some(place));
+        let Watched { shim, asked_port, words, .. } = &self.watched;
+        let sight = sight_of(shim, *asked_port, listening, Some(words));
         if self.sight.as_ref() == Some(&sight) {
             self.unproven = None;
             return None;

@@ -13,6 +13,7 @@ use crate::os::files::folder_mark;
 use crate::paths::server_folder;
 use crate::portfile::{FILE_NAME, FOLDER};
 use crate::settings::MANIFEST_NAME;
+use crate::settings::detect::is_telling;
 
 /// The one watcher (inotify instances are few: 128 a user).
 pub(super) struct FolderWatch {
@@ -189,9 +190,10 @@ fn repos_of(event: &notify::Event, roots: &std::sync::Mutex<Roots>) -> BTreeSet<
         return BTreeSet::new();
     }
     let of_path = |path: &PathBuf| {
-        let is_telling = path.file_name().is_some_and(|name| {
-            name == FILE_NAME || name == FOLDER || name == "servers" || name == MANIFEST_NAME || name == "package.json"
-        });
+        let is_telling = path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .is_some_and(|name| [FILE_NAME, FOLDER, "servers", MANIFEST_NAME].contains(&name) || is_telling(name));
         let within = path.parent().and_then(|parent| roots.get(parent)).filter(|_| is_telling || in_servers(path));
         // The watched folder itself: it was removed or moved.
         within.or_else(|| roots.get(path)).cloned()

@@ -7,6 +7,7 @@ use std::path::{Component, Path, PathBuf};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use super::detect::parse_json;
 use super::{CommandLine, ServerSettings};
 
 /// What would run, in the form that is shown, stored and compared.
@@ -76,7 +77,8 @@ pub(crate) fn hex_hash(bytes: &[u8]) -> String {
 /// The package scripts that a command line may run: every script, with its `pre` and `post` scripts, whose name stands
 /// in the line or in a script that was found before, of every `package.json` in the working directory, in a folder
 /// that is named (`cd app`, `--prefix app`, `-C app`), and in a workspace whose folder is named (`-w app`). Which
-/// runner it is does not matter: one script too many asks once too often, one too few runs unasked.
+/// runner it is does not matter: one script too many asks once too often, one too few runs unasked. The scripts of
+/// `composer.json` and the tasks of `deno.json` count where those tools are named.
 fn scripts_behind(
     command: &str,
     cwd: &Path,
@@ -86,10 +88,15 @@ fn scripts_behind(
     let mut found = BTreeSet::new();
     loop {
         let mut grown = words.clone();
-        for folder in folders_named(&words, cwd, read) {
-            let path = folder.join("package.json");
-            let Some(package) = read(&path).and_then(|bytes| serde_json::from_slice(&bytes).ok()) else { continue };
-            for (name, script) in scripts_of(&package, &words) {
+        let packages =
+            folders_named(&words, cwd, read).into_iter().map(|folder| (folder.join("package.json"), "scripts"));
+        let others = OTHER_RUNNERS.iter().filter(|(program, ..)| words.contains(*program));
+        let others = others.map(|(_, file, scripts)| (cwd.join(file), *scripts));
+        for (path, scripts) in packages.chain(others) {
+            let Some(file) = read(&path).and_then(|bytes| parse_json(std::str::from_utf8(&bytes).ok()?)) else {
+                continue;
+            };
+            for (name, script) in scripts_of(&file, scripts, &words) {
                 grown.extend(words_of(&script));
                 found.insert((path.clone(), name, script));
             }
@@ -101,9 +108,15 @@ fn scripts_behind(
     }
 }
 
+/// Programs that run scripts of other files: the file, and where its scripts are.
+const OTHER_RUNNERS: [(&str, &str, &str); 3] =
+    [("composer", "composer.json", "scripts"), ("deno", "deno.json", "tasks"), ("deno", "deno.jsonc", "tasks")];
+
 fn words_of(line: &str) -> BTreeSet<String> {
     let is_between = |c: char| c.is_whitespace() || "&|;()\"'`,[]{}<>=".contains(c);
-    line.split(is_between).filter(|word| !word.is_empty()).map(str::to_owned).collect()
+    // `@php` and `@other` of composer are `php` and the script `other`; `@scope/package` keeps its sign as well.
+    let words = line.split(is_between).flat_map(|word| [word, word.trim_start_matches('@')]);
+    words.filter(|word| !word.is_empty()).map(str::to_owned).collect()
 }
 
 /// The working directory, the folders below it that words name, and the workspaces that words name.
@@ -123,9 +136,9 @@ fn folders_named(words: &BTreeSet<String>, cwd: &Path, read: &impl Fn(&Path) -> 
     folders.filter(|folder| package(folder).is_some()).collect()
 }
 
-/// The scripts of a `package.json` that words name, with their `pre` and `post` scripts.
-fn scripts_of(package: &Value, words: &BTreeSet<String>) -> Vec<(String, String)> {
-    let Some(scripts) = package.get("scripts").and_then(Value::as_object) else {
+/// The scripts of a file that words name, with their `pre` and `post` scripts.
+fn scripts_of(file: &Value, scripts: &str, words: &BTreeSet<String>) -> Vec<(String, String)> {
+    let Some(scripts) = file.get(scripts).and_then(Value::as_object) else {
         return Vec::new();
     };
     let is_named = |name: &str| {
@@ -137,7 +150,20 @@ fn scripts_of(package: &Value, words: &BTreeSet<String>) -> Vec<(String, String)
             || words.iter().any(|word| family(word) == name || is_of_family(word))
     };
     let named = scripts.iter().filter(|(name, _)| is_named(name));
-    named.filter_map(|(name, script)| Some((name.clone(), script.as_str()?.to_owned()))).collect()
+    named.filter_map(|(name, script)| Some((name.clone(), text_of(script)?))).collect()
+}
+
+/// A script as text: a list of lines and a task with its dependencies become one.
+fn text_of(script: &Value) -> Option<String> {
+    match script {
+        Value::String(text) => Some(text.clone()),
+        Value::Array(lines) => Some(lines.iter().filter_map(text_of).collect::<Vec<_>>().join(" && ")),
+        Value::Object(task) => {
+            let parts = ["dependencies", "command"].into_iter().filter_map(|key| text_of(task.get(key)?));
+            Some(parts.collect::<Vec<_>>().join(" && "))
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => None,
+    }
 }
 
 fn family(word: &str) -> &str {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::UNNAMED_SERVER;
+use crate::announce::custom::Announce;
 use crate::model::{Signal, is_valid_name};
 
 /// The servers of a repo, in the file's order; never empty.
@@ -54,6 +55,8 @@ pub struct ServerSettings {
     pub depends_on: Vec<String>,
     /// The path that `open` opens.
     pub open_path: String,
+    /// Where it says its port itself: it is ready once that port listens.
+    pub announce: Option<Announce>,
 }
 
 /// A shell line, or a program and its arguments.
@@ -161,7 +164,8 @@ impl ServerSettings {
         Self { command: Some(CommandLine::Shell(command.to_owned())), ..Self::unset(name, is_default) }
     }
 
-    fn unset(name: &str, default: bool) -> Self {
+    /// A server of which only its name is known.
+    pub(super) fn unset(name: &str, default: bool) -> Self {
         Self {
             name: name.to_owned(),
             default,
@@ -180,6 +184,7 @@ impl ServerSettings {
             stop_timeout: Duration::from_secs(10),
             depends_on: Vec::new(),
             open_path: "/".to_owned(),
+            announce: None,
         }
     }
 }
@@ -226,9 +231,23 @@ struct RawServer {
     #[serde(default, deserialize_with = "one_or_many")]
     depends_on: Vec<String>,
     open_path: Option<String>,
-    // Read by the part that finds servers by their own announcements.
-    #[serde(rename = "announce")]
-    _announce: Option<toml::Value>,
+    announce: Option<RawAnnounce>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawAnnounce {
+    format: String,
+    path: Option<String>,
+    pointer: Option<String>,
+    line: Option<u32>,
+    pattern: Option<String>,
+}
+
+impl RawAnnounce {
+    fn check(self) -> Result<Announce, String> {
+        Announce::new(&self.format, self.path, self.pointer.as_deref(), self.line, self.pattern.as_deref())
+    }
 }
 
 /// A value of `env`: `PORT = 80` means what `PORT = "80"` does.
@@ -296,6 +315,7 @@ impl RawServer {
             stop_timeout: duration(self.stop_timeout.as_deref(), base.stop_timeout)?,
             depends_on: self.depends_on,
             open_path: self.open_path.unwrap_or(base.open_path),
+            announce: self.announce.map(RawAnnounce::check).transpose()?,
             ..ServerSettings::unset(name, self.default)
         })
     }
@@ -316,7 +336,11 @@ fn check_command(command: Option<&CommandLine>) -> Result<(), String> {
 }
 
 fn check_variable(key: &str) -> Result<(), String> {
-    if key.is_empty() || key.contains(['=', '\0']) { Err(format!("`{key}` cannot be a variable")) } else { Ok(()) }
+    if is_a_variable(key) { Ok(()) } else { Err(format!("`{key}` cannot be a variable")) }
+}
+
+pub(super) fn is_a_variable(key: &str) -> bool {
+    !key.is_empty() && !key.contains(['=', '\0'])
 }
 
 fn parse_ready(text: &str) -> Result<Ready, String> {
@@ -406,6 +430,7 @@ fn check_cycle<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::announce::custom::Format;
 
     fn refused(body: &str) -> String {
         Manifest::parse(body).expect_err(body).to_string()
@@ -442,6 +467,7 @@ mod tests {
         assert_eq!(web.ready, Ready::Path("/healthz".to_owned()));
         assert_eq!(web.ready_timeout, Duration::from_mins(2));
         assert_eq!(web.env["N"], "1");
+        assert_eq!(web.announce, Some(Announce { format: Format::Text, path: Some("port.txt".to_owned()) }));
         assert_eq!(manifest.server("api").unwrap().restart, Restart::OnFailure);
     }
 
@@ -461,6 +487,8 @@ mod tests {
         assert!(refused("[servers.a]\nready = 'soon'").contains("`listen`"));
         assert!(refused("[servers.a]\nready = 'log:('").contains("ready"));
         assert!(refused("[servers.a]\nstop_signal = 'FOO'").contains("FOO"));
+        assert!(refused("[servers.a]\nannounce = { format = 'text' }").contains("`path`"));
+        assert!(refused("[servers.a]\nannounce = { format = 'text', path = 'f', pot = 1 }").contains("pot"));
         assert!(refused("[servers.\"a/b\"]\ncommand = 'x'").contains("name"));
         assert!(refused("[servers.a]\ncommand = ''").contains("empty"));
         assert!(refused("[servers.a]\ndepends_on = ['z']").contains("`z`"));

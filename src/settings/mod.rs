@@ -2,17 +2,22 @@
 //! text in, text out.
 
 mod approval;
+pub mod detect;
+mod extra;
 mod fill;
 mod manifest;
 mod registry;
+mod schema;
 mod trust;
 mod user;
 
 pub(crate) use approval::hex_hash;
 pub use approval::{Approval, approval_of};
+pub use extra::Extra;
 pub use fill::{Placeholders, UnknownUrl, fill};
 pub use manifest::{CommandLine, Health, Manifest, ManifestError, Ready, Restart, ServerSettings};
 pub use registry::{NameTaken, Registry, Repo};
+pub use schema::{MANIFEST_SCHEMA, USER_SCHEMA};
 pub use trust::{Approved, Trust};
 pub use user::UserSettings;
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::Extra;
 use crate::model::{is_valid_name, sanitize_name};
 
 /// The registered repos, in the order they were added.
@@ -13,6 +14,9 @@ pub struct Registry {
     /// The repos.
     #[serde(default)]
     pub repos: Vec<Repo>,
+    /// What a later version wrote.
+    #[serde(flatten)]
+    pub extra: Extra,
 }
 
 /// A registered directory.
@@ -25,6 +29,9 @@ pub struct Repo {
     /// RFC 3339.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub added_at: String,
+    /// What a later version wrote.
+    #[serde(flatten)]
+    pub extra: Extra,
 }
 
 /// The wanted name is another repo's.
@@ -47,7 +54,7 @@ impl Registry {
             let is_new = names.insert(repo.name.clone()) && roots.insert(repo.root.clone());
             is_new && is_valid_name(&repo.name) && repo.root.is_absolute()
         };
-        Ok(Self { repos: read.repos.into_iter().filter(|repo| is_good(repo)).collect() })
+        Ok(Self { repos: read.repos.into_iter().filter(|repo| is_good(repo)).collect(), extra: read.extra })
     }
 
     /// The text of `repos.toml`.
@@ -84,7 +91,7 @@ impl Registry {
             return Ok(known.clone());
         }
         let name = wanted.map_or_else(|| self.free_name(root), str::to_owned);
-        let repo = Repo { name, root: root.to_owned(), added_at: added_at.to_owned() };
+        let repo = Repo { name, root: root.to_owned(), added_at: added_at.to_owned(), extra: Extra::default() };
         self.repos.push(repo.clone());
         Ok(repo)
     }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::Approval;
+use super::{Approval, Extra};
 
 /// The approvals, one per server and directory.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -12,6 +12,9 @@ pub struct Trust {
     /// The approvals.
     #[serde(default)]
     pub approved: Vec<Approved>,
+    /// What a later version wrote.
+    #[serde(flatten)]
+    pub extra: Extra,
 }
 
 /// One approval.
@@ -25,6 +28,9 @@ pub struct Approved {
     pub hash: String,
     /// See [`Approval::text`].
     pub text: String,
+    /// What a later version wrote.
+    #[serde(flatten)]
+    pub extra: Extra,
 }
 
 impl Trust {
@@ -48,7 +54,13 @@ impl Trust {
     pub fn approve(&mut self, root: &Path, server: &str, approval: Approval) {
         self.approved.retain(|known| !(known.root == root && known.server == server));
         let Approval { text, hash } = approval;
-        self.approved.push(Approved { root: root.to_owned(), server: server.to_owned(), hash, text });
+        self.approved.push(Approved {
+            root: root.to_owned(),
+            server: server.to_owned(),
+            hash,
+            text,
+            extra: Extra::default(),
+        });
     }
 
     /// Forgets every approval of a directory.

@@ -49,6 +49,7 @@ impl<'a> Notes<'a> {
             asked_port: order.asked_port,
             command: order.command.clone(),
             policy: Some(order.policy),
+            announce: order.announce.clone(),
             started_at: Timestamp::now(),
             log_start,
             writer: format!("pierhead/{PROGRAM_VERSION}"),

@@ -2,13 +2,17 @@
 
 use super::{Sight, Socket};
 
-/// The asked port if it listens; else the first that the server's own words name; else the one it was before; else the
+/// For a server whose settings say where it announces its port (`must_announce`): that port, or the one it was before when
+/// the announcement has gone; nothing until it is announced, as whatever opens first may be a debugger's.
+///
+/// For every other: the asked port if it listens; else the first that the server's own words name; else the one it was before; else the
 /// lowest. On one port an IPv4 socket comes before an IPv6 one, being what every client can reach.
-pub fn choose(sight: &Sight, asked: u16, current: Option<u16>) -> Option<&Socket> {
+pub fn choose(sight: &Sight, asked: u16, current: Option<u16>, must_announce: bool) -> Option<&Socket> {
     let listens = |port: &u16| sight.sockets.iter().any(|socket| socket.port == *port);
     let lowest = sight.sockets.iter().map(|socket| socket.port).min();
-    let candidates = [asked].into_iter().chain(sight.hints.iter().copied()).chain(current).chain(lowest);
-    let port = candidates.into_iter().find(listens)?;
+    let announced = sight.announced.into_iter().chain(current.filter(|_| must_announce));
+    let guesses = [asked].into_iter().chain(sight.hints.iter().copied()).chain(current).chain(lowest);
+    let port = announced.chain(guesses.filter(|_| !must_announce)).find(listens)?;
     sight.sockets.iter().filter(|socket| socket.port == port).min_by_key(|socket| socket.address.is_ipv6())
 }
 
@@ -31,8 +35,9 @@ mod tests {
             id: 1,
             owner: owner.clone(),
         };
-        let sight = Sight { sockets: listening.iter().map(socket).collect(), hints: hints.to_vec() };
-        let got = choose(&sight, asked, current).map(|s| (s.address.to_string(), s.port));
+        let sockets = listening.iter().map(socket).collect();
+        let sight = Sight { sockets, hints: hints.to_vec(), announced: None };
+        let got = choose(&sight, asked, current, false).map(|s| (s.address.to_string(), s.port));
         assert_eq!(got, expected.map(|(a, p)| (a.to_owned(), p)));
     }
 
@@ -45,5 +50,18 @@ mod tests {
         check(&four, &[], 1, None, Some(("127.0.0.1", 4000)));
         check(&[], &[5173], 1, Some(2), None);
         check(&[("::1", 80), ("127.0.0.1", 80)], &[], 80, None, Some(("127.0.0.1", 80)));
+    }
+
+    #[test]
+    fn what_is_announced_wins_and_is_waited_for() {
+        let owner = Instance { pid: 2, start: 1, boot_id: String::new(), pidfd_inode: None, pid_ns: None };
+        let socket = |port| Socket { address: [127, 0, 0, 1].into(), port, id: 1, owner: owner.clone() };
+        let sight = |announced| Sight { sockets: vec![socket(80), socket(81)], hints: vec![80], announced };
+        let port = |announced, current| choose(&sight(announced), 80, current, true).map(|socket| socket.port);
+        assert_eq!(port(Some(81), None), Some(81), "even beside the asked port");
+        assert_eq!(port(None, None), None, "not yet");
+        assert_eq!(port(Some(9), None), None, "an earlier life's");
+        assert_eq!(port(None, Some(81)), Some(81), "the file has gone, the server has not");
+        assert_eq!(port(Some(80), Some(81)), Some(80), "it moved");
     }
 }

@@ -256,6 +256,8 @@ pub struct Sight {
     pub sockets: Vec<Socket>,
     /// Ports that the server's output or its own files name, first named first.
     pub hints: Vec<u16>,
+    /// The port that its own announcement names, when its settings say where that is.
+    pub announced: Option<u16>,
 }
 
 /// A listening socket of a tree.

@@ -94,7 +94,7 @@ impl Bench {
     }
 
     fn seen(&mut self, name: &str, generation: u64, sockets: Vec<Socket>) -> &mut Self {
-        let sight = Sight { sockets, hints: Vec::new() };
+        let sight = Sight { sockets, ..Sight::default() };
         self.tell(Event::Seen { id: ServerId::new("r", name), generation, sight })
     }
 
@@ -806,7 +806,7 @@ impl World {
             Some(tree) if tree.listens => vec![socket(20_000, 1000 + u32::try_from(generation).unwrap_or(0))],
             _ => Vec::new(),
         };
-        let sight = Sight { sockets, hints: Vec::new() };
+        let sight = Sight { sockets, ..Sight::default() };
         self.answers.push(Event::Seen { id: id.clone(), generation, sight });
     }
 

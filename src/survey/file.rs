@@ -200,14 +200,19 @@ impl Spot {
         if self.below.as_os_str().is_empty() {
             return Folder::make(&self.base);
         }
-        let base = Folder::open(&self.base)?;
-        let top = base.make_beneath(Path::new(FOLDER))?;
-        // What is in it is of this machine and this moment: kept out of every commit.
-        if matches!(top.read(".gitignore", MAX_BYTES), Err(FileError::Missing)) {
-            top.replace(".gitignore", b"*\n", Durability::Process)?;
-        }
-        base.make_beneath(&self.below)
+        own_folder(&self.base)?;
+        Folder::open(&self.base)?.make_beneath(&self.below)
     }
+}
+
+/// The folder at the top of a repo that is Pierhead's there, made if it is missing.
+pub(crate) fn own_folder(root: &Path) -> Result<Folder, FileError> {
+    let folder = Folder::open(root)?.make_beneath(Path::new(FOLDER))?;
+    // What is in it is of this machine and this moment: kept out of every commit.
+    if matches!(folder.read(".gitignore", MAX_BYTES), Err(FileError::Missing)) {
+        folder.replace(".gitignore", b"*\n", Durability::Process)?;
+    }
+    Ok(folder)
 }
 
 impl From<Torn> for Sighting {

@@ -4,12 +4,12 @@ use std::io;
 use std::path::Path;
 use std::time::Instant;
 
-use super::output::{LAST_LINES, last_lines, output_of_run};
+use super::output::{LAST_LINES, last_lines};
 use super::patience::ask_each;
 use super::plain::without_colours;
 use super::record::{EndedRun, LastRun, lost_output, run_record};
 use super::repo::{Remembered, plans_of, remembered_plans_of};
-use super::{Sighting, Spot, Store};
+use super::{Sighting, Spot, Store, Words};
 use crate::model::{Instance, Moment, ServerId, Status, Timestamp};
 use crate::os::files::FileError;
 use crate::os::process::Process;
@@ -61,7 +61,9 @@ fn events_of_repo(repo: &Repo, trust: &Trust, places: &Places, listening: &[List
     };
     let servers = plans.iter().flat_map(|plan| {
         let id = ServerId::new(&repo.name, &plan.settings.name);
-        events_of(&id, &repo.root, plan.settings.default, &places.server(&id), listening)
+        let words = Words::of(&repo.root, plan, &id, places);
+        let words = if is_missing { words.outside_the_repo() } else { words };
+        events_of(&id, &repo.root, plan.settings.default, &places.server(&id), &words, listening)
     });
     Ok(std::iter::once(event).chain(servers).collect())
 }
@@ -71,13 +73,20 @@ fn moment(begun: Instant) -> Moment {
 }
 
 /// What an observer of this server would have told the supervisor.
-fn events_of(id: &ServerId, root: &Path, is_default: bool, place: &ServerPlace, listening: &[Listening]) -> Vec<Event> {
+fn events_of(
+    id: &ServerId,
+    root: &Path,
+    is_default: bool,
+    place: &ServerPlace,
+    words: &Words,
+    listening: &[Listening],
+) -> Vec<Event> {
     let mut events = Vec::new();
     match run_record(place) {
         Some(LastRun::Alive(adoption)) => {
             let (generation, shim, asked) = (adoption.generation, adoption.shim.clone(), adoption.asked_port);
             events.push(Event::Adopted { id: id.clone(), adoption });
-            let sight = sight_of(&shim, asked, listening, Some(place));
+            let sight = sight_of(&shim, asked, listening, Some(words));
             events.push(Event::Seen { id: id.clone(), generation, sight });
             events.extend(lost_output(place).map(|what| Event::OutputLost { id: id.clone(), generation, what }));
         }
@@ -126,8 +135,9 @@ impl From<Sighting> for Found {
     }
 }
 
-/// Which of `listening` the tree below `shim` holds, each with its topmost owner; empty when the shim has ended.
-pub fn sight_of(shim: &Instance, asked_port: u16, listening: &[Listening], place: Option<&ServerPlace>) -> Sight {
+/// Which of `listening` the tree below `shim` holds, each with its topmost owner, and what the server itself says of its
+/// port; empty when the shim has ended.
+pub fn sight_of(shim: &Instance, asked_port: u16, listening: &[Listening], words: Option<&Words>) -> Sight {
     if !matches!(Process::hold_instance(shim), Ok(Some(_))) {
         return Sight::default();
     }
@@ -138,17 +148,17 @@ pub fn sight_of(shim: &Instance, asked_port: u16, listening: &[Listening], place
         Some(Socket { address: socket.address, port: socket.port, id: socket.id, owner })
     };
     let sockets: Vec<Socket> = held.sockets.into_iter().filter_map(socket).collect();
-    let is_plain = sockets.is_empty() || sockets.iter().any(|s| s.port == asked_port) || sockets.len() == 1;
-    let hints = if is_plain {
-        Vec::new()
-    } else {
-        place.map(|place| ports_named_in(&output_of_run(place))).unwrap_or_default()
-    };
-    Sight { sockets, hints }
+    let ports: Vec<u16> = sockets.iter().map(|socket| socket.port).collect();
+    let owners: Vec<u32> = sockets.iter().map(|socket| socket.owner.pid).collect();
+    let is_plain = ports.iter().all(|port| *port == ports[0]) || ports.contains(&asked_port);
+    let is_announced = words.is_some_and(|words| words.announce.is_some());
+    let hints = words.filter(|_| !is_plain && !is_announced).map(|words| words.hints(&owners, &ports));
+    let said = words.filter(|_| !ports.is_empty()).and_then(|words| words.announced(&sockets));
+    Sight { sockets, hints: hints.unwrap_or_default(), announced: said }
 }
 
 /// The ports of the URLs in a text, first named first; colours between the parts of a URL are passed over.
-fn ports_named_in(text: &str) -> Vec<u16> {
+pub(super) fn ports_named_in(text: &str) -> Vec<u16> {
     let plain = without_colours(text);
     let urls = plain.split("://").skip(1);
     let port = |rest: &str| {

@@ -1,5 +1,7 @@
 //! One look at things as they are, with no daemon: port files and their truth, and what is registered.
 
+#[cfg(feature = "cli")]
+mod announced;
 mod discover;
 mod file;
 #[cfg(feature = "cli")]
@@ -25,7 +27,11 @@ mod sight;
 #[cfg(feature = "cli")]
 mod store;
 
+#[cfg(feature = "cli")]
+pub use announced::{Told, Words, announcements, announcements_of, page_of, told_by, user_place};
 pub use discover::{discover, top_of};
+#[cfg(feature = "cli")]
+pub(crate) use file::own_folder;
 pub use file::{Claim, Sighting, Spot, Torn, WriteError};
 #[cfg(feature = "cli")]
 pub use look::{look, look_at, sight_of};
@@ -47,9 +53,9 @@ pub use remains::Remains;
 #[cfg(feature = "cli")]
 pub(crate) use remains::run_mark;
 #[cfg(feature = "cli")]
-pub(crate) use repo::check_trust;
+pub use repo::{Files, Remembered, Untrusted, approval_in, detection_in, manifest_of, plans_of, remembered_plans_of};
 #[cfg(feature = "cli")]
-pub use repo::{Files, Remembered, Untrusted, approval_in, manifest_of, plans_of, remembered_plans_of};
+pub(crate) use repo::{check_trust, manifest_in, plans_in};
 #[cfg(feature = "cli")]
 pub use runtime::runtime_warning;
 pub use sight::evidence_of;

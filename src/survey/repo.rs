@@ -8,8 +8,9 @@ use std::time::Duration;
 use super::record::{LastRun, read_record, run_record};
 use crate::api::{Policy, Record};
 use crate::model::ServerId;
-use crate::os::files::{FileError, Folder};
+use crate::os::files::{FileError, Folder, Stamp, stamp_of};
 use crate::paths::{Places, ServerPlace, port_file_of};
+use crate::settings::detect::{Detection, Entry, Reader, Thoroughness, detect};
 use crate::settings::{Approval, MANIFEST_NAME, Manifest, Repo, ServerSettings, Trust, approval_of};
 use crate::supervisor::Plan;
 
@@ -26,18 +27,30 @@ pub struct Untrusted {
     pub was_approved: bool,
 }
 
-/// Reads a repo's `pierhead.toml`; what is wrong with it as one text.
+/// Reads a repo's `pierhead.toml`, or finds its servers when it has none; what is wrong with it as one text.
 pub fn manifest_of(root: &Path) -> Result<Manifest, String> {
+    manifest_in(&Files::of(root))
+}
+
+/// The same, of files that are read once.
+pub(crate) fn manifest_in(files: &Files) -> Result<Manifest, String> {
+    let root = files.root.as_path();
     let read = Folder::open(root).and_then(|folder| folder.read(MANIFEST_NAME, MAX_BYTES));
     match read {
         Ok((bytes, _)) => {
             let text = String::from_utf8(bytes).map_err(|_| format!("`{MANIFEST_NAME}` is not UTF-8"))?;
             Manifest::parse(&text).map_err(|error| format!("`{MANIFEST_NAME}`: {error}"))
         }
-        Err(FileError::Missing) if root.is_dir() => Ok(Manifest::absent()),
+        Err(FileError::Missing) if root.is_dir() => Ok(detection_in(files, Thoroughness::Servers).manifest()),
         Err(FileError::Missing) => Err(format!("`{}` is missing", root.display())),
         Err(error) => Err(format!("`{MANIFEST_NAME}`: {error}")),
     }
+}
+
+/// Finds the servers of a repo by the files of other tools.
+pub fn detection_in(files: &Files, thoroughness: Thoroughness) -> Detection {
+    let (read, list) = (|path: &Path| files.read(path), |path: &Path| files.list(path));
+    detect(Reader { read: &read, list: &list }, thoroughness)
 }
 
 /// Files of a repo, each read once: what is checked is what is used.
@@ -45,12 +58,56 @@ pub fn manifest_of(root: &Path) -> Result<Manifest, String> {
 pub struct Files {
     root: PathBuf,
     read: RefCell<HashMap<PathBuf, Option<Vec<u8>>>>,
+    listed: RefCell<HashMap<PathBuf, Vec<Entry>>>,
+    seen: RefCell<Vec<(PathBuf, Stamp)>>,
 }
+
+/// Names that are looked at in one folder.
+const MOST_ENTRIES: usize = 4_000;
 
 impl Files {
     /// The files below `root`.
     pub fn of(root: &Path) -> Self {
-        Self { root: root.to_owned(), read: RefCell::default() }
+        Self { root: root.to_owned(), read: RefCell::default(), listed: RefCell::default(), seen: RefCell::default() }
+    }
+
+    /// What was read of it, files and folders, each as it was just before: one that is another now was perhaps read so.
+    pub fn consulted(&self) -> Vec<(PathBuf, Stamp)> {
+        self.seen.borrow().clone()
+    }
+
+    /// What is in a folder; nothing for one that leads out of the repo by a link.
+    pub fn list(&self, relative: &Path) -> Vec<Entry> {
+        let known = self.listed.borrow().get(relative).cloned();
+        known.unwrap_or_else(|| {
+            let entries = self.list_now(relative).unwrap_or_default();
+            self.listed.borrow_mut().insert(relative.to_owned(), entries.clone());
+            entries
+        })
+    }
+
+    fn list_now(&self, relative: &Path) -> Option<Vec<Entry>> {
+        let path = self.inside(relative)?;
+        let entry = |entry: std::fs::DirEntry| {
+            let kind = entry.file_type().ok()?;
+            // A link counts as what it leads to.
+            let is_folder = kind.is_dir() || kind.is_symlink() && entry.path().is_dir();
+            Some(Entry { name: entry.file_name().into_string().ok()?, is_folder })
+        };
+        Some(std::fs::read_dir(path).ok()?.flatten().take(MOST_ENTRIES).filter_map(entry).collect())
+    }
+
+    /// Where a path really is, if that is in the repo; takes note of its version.
+    fn inside(&self, relative: &Path) -> Option<PathBuf> {
+        let path = self.root.join(relative);
+        let real = if relative.as_os_str().is_empty() { path } else { path.canonicalize().ok()? };
+        if !real.starts_with(&self.root) {
+            return None;
+        }
+        if let Some(stamp) = stamp_of(&real) {
+            self.seen.borrow_mut().push((self.root.join(relative), stamp));
+        }
+        Some(real)
     }
 
     /// A file's content as it was when it was first asked for; `None` for what cannot be read or leads out of the
@@ -65,10 +122,7 @@ impl Files {
     }
 
     fn read_now(&self, relative: &Path) -> Option<Vec<u8>> {
-        let real = self.root.join(relative).canonicalize().ok()?;
-        if !real.starts_with(&self.root) {
-            return None;
-        }
+        let real = self.inside(relative)?;
         let name = real.file_name()?.to_str()?;
         Folder::open(real.parent()?).ok()?.read(name, MAX_BYTES).ok().map(|(bytes, _)| bytes)
     }
@@ -109,6 +163,7 @@ pub fn remembered_plans_of(repo: &Repo, places: &Places, which: Remembered) -> V
         let record: Record = read_record(&place)?;
         let is_meant = which == Remembered::All || matches!(run_record(&place), Some(LastRun::Alive(_)));
         let mut settings = ServerSettings::remembered(&record.id.server, record.is_default, &record.command);
+        settings.announce.clone_from(&record.announce);
         if let Some(Policy { stop_signal, stop_timeout_ms, restart }) = record.policy {
             settings.stop_signal = stop_signal;
             settings.stop_timeout = Duration::from_millis(stop_timeout_ms);
@@ -134,10 +189,14 @@ fn plan_of(repo: &Repo, settings: ServerSettings, trusted: bool, places: &Places
 
 /// A repo's servers, ready for the supervisor.
 pub fn plans_of(repo: &Repo, trust: &Trust, places: &Places) -> Result<Vec<Plan>, String> {
-    let manifest = manifest_of(&repo.root)?;
-    let files = Files::of(&repo.root);
+    plans_in(&Files::of(&repo.root), repo, trust, places)
+}
+
+/// The same, of files that are read once.
+pub(crate) fn plans_in(files: &Files, repo: &Repo, trust: &Trust, places: &Places) -> Result<Vec<Plan>, String> {
+    let manifest = manifest_in(files)?;
     let plan = |settings: ServerSettings| {
-        let trusted = check_trust(&files, &settings, trust).is_ok();
+        let trusted = check_trust(files, &settings, trust).is_ok();
         plan_of(repo, settings, trusted, places)
     };
     Ok(manifest.servers.into_iter().map(plan).collect())

@@ -3,13 +3,17 @@
 
 use std::fmt::Debug;
 use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 
+use pierhead::announce::Tool;
+use pierhead::announce::custom::{Announce, Format};
 use pierhead::api::{Asked, DaemonStatus, Ended, Failure, Line, Order, Record, Request, Servers};
 use pierhead::daemon::{Provenance, admit};
 use pierhead::model::{Instance, ServerId, Stale, Timestamp, Verdict, is_valid_name, sanitize_name};
 use pierhead::portfile::{
     Evidence, Holder, MAX_PID, PortFile, ProcessEvidence, SocketEvidence, connect_host, judge, loopback_url,
 };
+use pierhead::settings::detect::{Commented, Entry, Reader, Thoroughness, written};
 use pierhead::settings::{
     CommandLine, Manifest, Placeholders, Ready, Registry, Restart, ServerSettings, Trust, UserSettings, approval_of,
     fill,
@@ -20,9 +24,8 @@ use serde::de::DeserializeOwned;
 /// A target: takes any bytes, and panics when something does not hold of them.
 pub(crate) type Target = fn(&[u8]);
 
-/// Every target under the name of its program and of its folder in `fuzz/corpus`. What reads other tools' announcements
-/// belongs here too, once there is something that does.
-pub(crate) const ALL: [(&str, Target); 9] = [
+/// Every target under the name of its program and of its folder in `fuzz/corpus`.
+pub(crate) const ALL: [(&str, Target); 12] = [
     ("port_file", port_file),
     ("manifest", manifest),
     ("registry", registry),
@@ -32,6 +35,9 @@ pub(crate) const ALL: [(&str, Target); 9] = [
     ("names", names),
     ("shim", shim),
     ("admission", admission),
+    ("detect", detect),
+    ("announcement", announcement),
+    ("announce", announce),
 ];
 
 // ---- the port file
@@ -142,6 +148,42 @@ pub(crate) fn manifest(data: &[u8]) {
     assert_eq!(Manifest::parse(&printed(&manifest)).as_ref(), Ok(&manifest), "printed, it means another thing");
 }
 
+/// Whatever is found in a repo of any files can be meant as settings can, is approved as it is shown, and means the same
+/// once it is written down. A file begins with a line of `>>> ` and its path.
+pub(crate) fn detect(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let files: std::collections::BTreeMap<PathBuf, &str> =
+        text.split(">>> ").filter_map(|file| file.split_once('\n')).map(|(path, text)| (path.into(), text)).collect();
+    let read = |path: &Path| files.get(&plain(path)).map(|text| text.as_bytes().to_vec());
+    let list = |folder: &Path| {
+        let below = files.keys().filter_map(|path| path.strip_prefix(plain(folder)).ok().map(Path::to_owned));
+        let entry = |rest: PathBuf| {
+            let mut parts = rest.components();
+            let name = parts.next()?.as_os_str().to_str()?.to_owned();
+            Some(Entry { name, is_folder: parts.next().is_some() })
+        };
+        below.filter_map(entry).collect::<Vec<_>>()
+    };
+    let reader = Reader { read: &read, list: &list };
+    let found = pierhead::settings::detect::detect(reader, Thoroughness::Everything);
+    let servers = pierhead::settings::detect::detect(reader, Thoroughness::Servers).servers;
+    assert_eq!(servers, found.servers, "what runs depends on how much is looked for");
+    let commented: Vec<Commented> = found.servers.iter().map(Commented::from).collect();
+    let text = written(&commented, &found);
+    let manifest = found.manifest();
+    assert_eq!(manifest.servers.iter().filter(|server| server.default).count(), 1);
+    for server in &manifest.servers {
+        can_be_meant(&manifest, server);
+        is_approved_as_shown(&manifest, server);
+    }
+    let read = Manifest::parse(&text).unwrap_or_else(|error| panic!("{error}\n{text}"));
+    assert_eq!(read, manifest, "written down, it means another thing:\n{text}");
+}
+
+fn plain(path: &Path) -> PathBuf {
+    path.components().filter(|part| *part != std::path::Component::CurDir).collect()
+}
+
 fn can_be_meant(manifest: &Manifest, server: &ServerSettings) {
     assert!(is_valid_name(&server.name), "{:?}", server.name);
     assert_eq!(manifest.server(&server.name), Some(server), "two servers have one name");
@@ -204,6 +246,17 @@ fn table(server: &ServerSettings) -> toml::Table {
     let text = |text: &dyn ToString| toml::Value::from(text.to_string());
     let paths = server.env_file.iter().map(|path| text(&path.display())).collect::<Vec<_>>();
     let env = server.env.iter().map(|(key, value)| (key.clone(), text(value))).collect::<toml::Table>();
+    let announce = server.announce.as_ref().map(|announce| {
+        let path = announce.path.iter().map(|path| ("path", path.clone().into()));
+        let form = match &announce.format {
+            Format::Json(pointer) => vec![("format", "json".into()), ("pointer", pointer.clone().into())],
+            Format::Text => vec![("format", "text".into())],
+            Format::Line(line) => vec![("format", "line".into()), ("line", i64::from(*line).into())],
+            Format::Log(pattern) => vec![("format", "log".into()), ("pattern", pattern.clone().into())],
+        };
+        let fields: Vec<(&str, toml::Value)> = path.chain(form).collect();
+        fields.into_iter().map(|(key, value)| (key.to_owned(), value)).collect::<toml::Table>()
+    });
     let command = server.command.as_ref().map(|command| match command {
         CommandLine::Shell(line) => text(line),
         CommandLine::Argv(words) => toml::Value::from(words.clone()),
@@ -236,7 +289,8 @@ fn table(server: &ServerSettings) -> toml::Table {
         ("open_path", text(&server.open_path)),
     ];
     let health = server.health.as_ref().map(|health| ("health", format!("http:{}", health.path).into()));
-    let sometimes = command.map(|command| ("command", command)).into_iter().chain(health);
+    let announce = announce.map(|announce| ("announce", announce.into()));
+    let sometimes = command.map(|command| ("command", command)).into_iter().chain(health).chain(announce);
     always.into_iter().chain(sometimes).map(|(key, value)| (key.to_owned(), value)).collect()
 }
 
@@ -371,4 +425,45 @@ pub(crate) fn admission(data: &[u8]) {
     with(|request| request.origin.push(b"http://evil.test"));
     with(|request| request.origin = vec![b"null"]);
     with(|request| request.sec_fetch_site.push(b"cross-site"));
+}
+
+// ---- what other tools say
+
+/// What any tool's file claims is within bounds, and a secret beside it is neither in the claim nor in an error.
+pub(crate) fn announcement(data: &[u8]) {
+    for tool in Tool::ALL {
+        within_bounds(tool, data);
+        let Ok(serde_json::Value::Object(mut fields)) = serde_json::from_slice(data) else { continue };
+        for name in ["token", "password", "secret"] {
+            fields.insert(name.to_owned(), "PLANTED-BESIDE-IT".into());
+        }
+        within_bounds(tool, &serde_json::to_vec(&fields).expect("JSON"));
+    }
+}
+
+fn within_bounds(tool: Tool, data: &[u8]) {
+    let said = tool.read(data);
+    let words = said.as_ref().map_or_else(ToString::to_string, |said| format!("{said:?}"));
+    assert!(!words.contains("PLANTED"), "{words}");
+    if let Ok(said) = said {
+        assert!(said.pid.is_none_or(|pid| (2..=MAX_PID).contains(&pid)) && said.port != Some(0), "{said:?}");
+        assert!(said.pid.is_some() || said.port.is_some(), "{said:?} tells nothing");
+        assert!(said.root.is_none_or(|root| root.is_absolute()));
+    }
+}
+
+/// The first line is the form as the settings have it, the rest what is read by it: no port is 0.
+pub(crate) fn announce(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let (form, text) = text.split_once('\n').unwrap_or((&text, ""));
+    let (format, extra) = form.split_once(' ').unwrap_or((form, ""));
+    let extra = (!extra.is_empty()).then(|| extra.to_owned());
+    let (pointer, pattern) = (extra.clone().filter(|_| format == "json"), extra.clone().filter(|_| format == "log"));
+    let line = extra.filter(|_| format == "line").and_then(|line| line.parse().ok());
+    let Ok(announce) = Announce::new(format, Some("f".to_owned()), pointer.as_deref(), line, pattern.as_deref()) else {
+        return;
+    };
+    assert_ne!(announce.port_in(text), Ok(0));
+    let again = serde_json::to_string(&announce).expect("JSON");
+    assert_eq!(serde_json::from_str::<Announce>(&again).expect("what was written"), announce);
 }

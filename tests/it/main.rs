@@ -14,8 +14,10 @@ mod limits;
 mod repo;
 mod sandbox;
 
+mod announcements;
 mod contract;
 mod daemon;
+mod detection;
 mod discovery;
 mod faults;
 mod lifecycle;

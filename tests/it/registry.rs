@@ -197,7 +197,7 @@ fn init_writes_settings_that_can_be_used_and_never_overwrites_any() {
     let written = fs::read_to_string(repo.root.join("pierhead.toml")).unwrap();
     assert!(written.contains("npm run dev"), "{written}");
     sandbox.run_in(&repo.root, ["add", "--yes"]).ok();
-    assert_eq!(sandbox.status("shop")["command"], "npm run dev");
+    assert_eq!(sandbox.status("shop")["command"], "npm run dev -- --port {port}");
     sandbox.run_in(&repo.root, ["init"]).code_is(1);
     assert_eq!(fs::read_to_string(repo.root.join("pierhead.toml")).unwrap(), written);
 }

@@ -120,21 +120,25 @@ impl Life {
 }
 
 /// A sandbox in which the real servers are on the path.
-fn sandbox() -> Sandbox {
-    static PATH: OnceLock<String> = OnceLock::new();
-    let path = PATH.get_or_init(|| {
-        let cache = installed();
-        let folders = ["npm/node_modules/.bin", "venv/bin"].map(|folder| cache.join(folder).display().to_string());
-        format!("{}:{}", folders.join(":"), std::env::var("PATH").unwrap_or_default())
-    });
+pub(crate) fn sandbox() -> Sandbox {
     let sandbox = Sandbox::new();
-    sandbox.set_env("PATH", path);
+    sandbox.set_env("PATH", path());
     for (name, value) in
         [("NO_UPDATE_NOTIFIER", "1"), ("TURBO_TELEMETRY_DISABLED", "1"), ("npm_config_offline", "true")]
     {
         sandbox.set_env(name, value);
     }
     sandbox
+}
+
+/// The folders of programs, those of the real servers first.
+pub(crate) fn path() -> &'static str {
+    static PATH: OnceLock<String> = OnceLock::new();
+    PATH.get_or_init(|| {
+        let cache = installed();
+        let folders = ["npm/node_modules/.bin", "venv/bin"].map(|folder| cache.join(folder).display().to_string());
+        format!("{}:{}", folders.join(":"), std::env::var("PATH").unwrap_or_default())
+    })
 }
 
 /// The folder of the real servers, filled when it is not.
@@ -149,7 +153,7 @@ fn installed() -> PathBuf {
 const PAGE: (&str, &str) = ("index.html", "<!doctype html><title>zoo</title><h1>zoo</h1>");
 
 /// A server of Node's own, on `$PORT` or, for 0, on a free one.
-const NODE_SERVER: &str = "const http = require('http');
+pub(crate) const NODE_SERVER: &str = "const http = require('http');
 const server = http.createServer((request, answer) => answer.end('zoo'));
 server.listen(Number(process.env.PORT || 0), '127.0.0.1', () => {
   console.log(`http://127.0.0.1:${server.address().port}/`);

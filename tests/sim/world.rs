@@ -528,7 +528,7 @@ impl World {
             let (port, id) = tree.socket?;
             Some(Socket { address: [127, 0, 0, 1].into(), port, id, owner: Self::instance(tree.owner) })
         };
-        Sight { sockets: tree.and_then(socket).into_iter().collect(), hints: Vec::new() }
+        Sight { sockets: tree.and_then(socket).into_iter().collect(), ..Sight::default() }
     }
 
     /// Reads what the shims of a server left.

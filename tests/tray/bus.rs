@@ -128,7 +128,7 @@ pub(crate) struct Icon {
 }
 
 /// Width, height, and opacity, red, green and blue of each pixel.
-type Pixels = (i32, i32, Vec<u8>);
+pub(crate) type Pixels = (i32, i32, Vec<u8>);
 /// Icon, pictures, title and text.
 type Tip = (String, Vec<Pixels>, String, String);
 /// A revision, and a root with its number, its properties and its entries.
@@ -146,7 +146,7 @@ pub(crate) struct Row {
 
 impl Icon {
     #[track_caller]
-    fn new(connection: Connection, service: String) -> Self {
+    pub(crate) fn new(connection: Connection, service: String) -> Self {
         let rule = format!("type='signal',sender='{service}'");
         let messages = MessageIterator::for_match_rule(rule.as_str(), &connection, Some(4096)).expect("follow an icon");
         let (sender, signals) = channel();
@@ -179,16 +179,19 @@ impl Icon {
         tip.map(|(_, _, _, text)| text).unwrap_or_default()
     }
 
+    /// The icon at each size.
+    pub(crate) fn pictures(&self) -> Vec<Pixels> {
+        let item = self.proxy("/StatusNotifierItem", ITEM);
+        item.and_then(|proxy| proxy.get_property("IconPixmap").ok()).unwrap_or_default()
+    }
+
     /// The colour of the middle of the lamp, as red, green and blue.
     pub(crate) fn lamp(&self) -> [u8; 3] {
-        let images: Vec<Pixels> = self
-            .proxy("/StatusNotifierItem", ITEM)
-            .and_then(|proxy| proxy.get_property("IconPixmap").ok())
-            .unwrap_or_default();
-        let Some((width, _, pixels)) = images.first() else { return [0; 3] };
+        let pictures = self.pictures();
+        let Some((width, _, pixels)) = pictures.last() else { return [0; 3] };
         let side = usize::try_from(*width).expect("a width");
-        // The lamp's middle is at (12, 6.5) or (12, 7.25) of 24.
-        let at = (side * 7 / 24 * side + side / 2) * 4;
+        // The lamp's middle is at (8, 4.5) of 16.
+        let at = (side * 9 / 32 * side + side / 2) * 4;
         [pixels[at + 1], pixels[at + 2], pixels[at + 3]]
     }
 
@@ -202,15 +205,16 @@ impl Icon {
     /// Clicks an entry, once it can be clicked.
     #[track_caller]
     pub(crate) fn click(&self, path: &[&str]) {
-        let row = self.wait(&format!("{path:?} to be enabled"), || self.row(path).filter(|row| row.is_enabled));
-        self.click_number(row.number);
-    }
-
-    #[track_caller]
-    pub(crate) fn click_number(&self, number: i32) {
-        let proxy = self.proxy("/MenuBar", MENU).expect("a menu");
-        let nothing = Value::from(0i32);
-        proxy.call::<_, _, ()>("Event", &(number, "clicked", nothing, 0u32)).expect("click an entry");
+        let click = |number: i32| {
+            let nothing = Value::from(0i32);
+            match self.proxy("/MenuBar", MENU)?.call::<_, _, ()>("Event", &(number, "clicked", nothing, 0u32)) {
+                Err(zbus::Error::MethodError(name, ..)) if name.ends_with("InvalidArgs") => None,
+                // A tray that quits at once says nothing more.
+                Ok(()) | Err(_) => Some(()),
+            }
+        };
+        // A menu of another shape has other numbers: what was seen a moment ago may be gone, and then it is looked at again.
+        self.wait(&format!("{path:?} to be clicked"), || click(self.row(path).filter(|row| row.is_enabled)?.number));
     }
 
     /// Waits until the row is there and says this.

@@ -1,4 +1,6 @@
-//! A desk: a sandbox with a bus, a panel, a tray that runs, and what stands in for a person's other programs.
+//! A desk: a tray that runs, on a bus with a panel, and a screen where one is needed.
+
+use std::path::Path;
 
 use crate::bus::{Bus, Icon, Panel};
 use crate::limits;
@@ -14,7 +16,13 @@ impl Tray {
     /// Starts one.
     #[track_caller]
     pub(crate) fn start(sandbox: &Sandbox) -> Self {
-        Self { running: Some(sandbox.start(&mut sandbox.program(env!("CARGO_BIN_EXE_pierhead-tray")))) }
+        Self::start_program(sandbox, Path::new(env!("CARGO_BIN_EXE_pierhead-tray")))
+    }
+
+    /// Starts one that is installed elsewhere.
+    #[track_caller]
+    pub(crate) fn start_program(sandbox: &Sandbox, program: &Path) -> Self {
+        Self { running: Some(sandbox.start(&mut sandbox.program(program))) }
     }
 
     /// Starts one on a bus with a panel; gives its icon, once the menu is that of a daemon.
@@ -57,5 +65,29 @@ impl Drop for Tray {
                 eprintln!("--- the tray ---\n{}", running.finish().stderr);
             }
         }
+    }
+}
+
+/// A screen that nobody sees.
+pub(crate) struct Screen(Running);
+
+impl Screen {
+    /// Starts one, and tells all later programs of the sandbox.
+    #[track_caller]
+    pub(crate) fn start(sandbox: &Sandbox) -> Self {
+        let mut command = sandbox.program("Xvfb");
+        command.args(["-displayfd", "1", "-screen", "0", "640x480x24", "-nolisten", "tcp"]);
+        let server = sandbox.start(&mut command);
+        let number = server.next_line().expect("it says its number");
+        sandbox.set_env("DISPLAY", &format!(":{number}"));
+        Self(server)
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        // Given the time to remove its lock and its socket, which are everybody's.
+        kill(self.0.pid(), Signal::TERM);
+        limits::is_gone_within(self.0.pid(), limits::LIMIT);
     }
 }

@@ -4,7 +4,7 @@ use std::fs;
 
 use rustix::process::Signal;
 
-use crate::bus::{Bus, Panel};
+use crate::bus::{Bus, Panel, Pixels};
 use crate::desk::Tray;
 use crate::limits;
 use crate::sandbox::{Sandbox, kill};
@@ -61,10 +61,24 @@ fn a_server_is_started_opened_restarted_and_left_running_from_the_menu() {
 
     icon.click(&["Quit"]);
     let question = person.sees();
-    assert!(question.contains("1 server runs") && question.contains("Leave them running"), "{question}");
+    assert!(question.contains("1 server runs") && question.contains("Leave running"), "{question}");
     person.says_yes();
     tray.finish().code_is(0);
     assert!(limits::is_alive(repo.pid()));
+
+    // The answer is kept, until the question is wanted again.
+    let (tray, icon) = Tray::on(&sandbox, &bus, &panel);
+    icon.wait_row(&["Ask when quitting"], |row| !row.is_on);
+    icon.click(&["Quit"]);
+    tray.finish().code_is(0);
+    assert!(limits::is_alive(repo.pid()));
+    let (tray, icon) = Tray::on(&sandbox, &bus, &panel);
+    icon.click(&["Ask when quitting"]);
+    icon.wait_row(&["Ask when quitting"], |row| row.is_on);
+    icon.click(&["Quit"]);
+    person.sees();
+    person.says_yes();
+    tray.finish().code_is(0);
 }
 
 #[test]
@@ -87,9 +101,29 @@ fn quitting_stops_the_servers_when_told_to() {
     });
     icon.click(&["Quit"]);
     person.sees();
-    person.chooses("Stop them");
+    person.chooses("Stop all");
     tray.finish().code_is(0);
     assert_eq!(sandbox.status("shop")["state"], "stopped");
+}
+
+#[test]
+fn panels_choose_among_six_sizes() {
+    let sandbox = Sandbox::new();
+    let bus = Bus::start(&sandbox);
+    let panel = Panel::start(&bus);
+    sandbox.repo("shop").server("web", "").add();
+    let (_tray, icon) = Tray::on(&sandbox, &bus, &panel);
+    let off = icon.pictures();
+    icon.click(&["shop", "Start"]);
+    icon.wait("the green lamp", || is_green(icon.lamp()).then_some(()));
+    let ready = icon.pictures();
+    for (pictures, word) in [(&off, "off"), (&ready, "ready")] {
+        let sides: Vec<(i32, i32)> = pictures.iter().map(|(width, height, _)| (*width, *height)).collect();
+        assert_eq!(sides, [16, 22, 24, 32, 48, 64].map(|side| (side, side)), "{word}");
+        let is_whole = |(width, height, pixels): &Pixels| i32::try_from(pixels.len()) == Ok(width * height * 4);
+        assert!(pictures.iter().all(is_whole), "{word}");
+    }
+    assert!(off.iter().zip(&ready).all(|(off, ready)| off.2 != ready.2), "the lamp changed at every size");
 }
 
 #[test]
@@ -109,6 +143,24 @@ fn what_changes_elsewhere_is_shown_and_an_entry_keeps_its_number() {
     icon.wait_row(&["blog"], |_| true);
     sandbox.run(["remove", "blog"]).ok();
     icon.wait("blog to be gone", || icon.row(&["blog"]).is_none().then_some(()));
+}
+
+#[test]
+fn why_a_server_failed_is_told_with_its_last_words() {
+    let sandbox = Sandbox::new();
+    let bus = Bus::start(&sandbox);
+    let panel = Panel::start(&bus);
+    let mut person = Person::sits_down(&sandbox);
+    sandbox.repo("shop").server("web", "--print no-such-table --exit 3").set("restart = \"never\"").add();
+    let (_tray, icon) = Tray::on(&sandbox, &bus, &panel);
+    icon.wait_row(&["shop", "Why?"], |row| !row.is_enabled);
+    icon.click(&["shop", "Start"]);
+    icon.wait_row(&["shop", "failed"], |row| row.label.contains("exit code 3"));
+    icon.click(&["shop", "Why?"]);
+    let told = person.sees();
+    assert!(told.contains("shop/web is failed") && told.contains("exit code 3"), "{told}");
+    assert!(told.contains("It said last:\nno-such-table"), "{told}");
+    person.says_yes();
 }
 
 #[test]

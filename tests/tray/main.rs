@@ -18,7 +18,9 @@ mod bus;
 mod desk;
 mod zenity;
 
+mod clipboard;
 mod everyday;
 mod hardships;
+mod login;
 mod services;
 mod trusting;

@@ -113,6 +113,43 @@ fn a_failure_is_notified_and_its_button_starts_the_server() {
 }
 
 #[test]
+fn a_taken_port_is_notified_with_who_has_it() {
+    let sandbox = Sandbox::new();
+    let bus = Bus::start(&sandbox);
+    let panel = Panel::start(&bus);
+    let (_service, shown) = notifications(&bus);
+    let holder = sandbox.fixture("--port 0");
+    let port = format!("port = {}", holder.fixture_port());
+    sandbox.repo("shop").server("web", "").set(&port).add();
+    let (_tray, icon) = Tray::on(&sandbox, &bus, &panel);
+    icon.click(&["shop", "Start"]);
+    let (_, title, body, actions) = limits::next(&shown, || "a notification".to_owned()).expect("a notification");
+    assert_eq!(title, "The port of shop/web is taken");
+    assert!(body.contains("is taken by") && body.contains(&holder.pid().to_string()), "{body}");
+    assert!(actions.contains(&"why:shop/web".to_owned()), "{actions:?}");
+}
+
+#[test]
+fn a_changed_command_is_notified_and_shown_by_the_button() {
+    let sandbox = Sandbox::new();
+    let bus = Bus::start(&sandbox);
+    let panel = Panel::start(&bus);
+    let (service, shown) = notifications(&bus);
+    let mut person = Person::sits_down(&sandbox);
+    let repo = sandbox.repo("shop").server("web", "--print old-word").add();
+    let (_tray, icon) = Tray::on(&sandbox, &bus, &panel);
+    repo.rewrite_settings("old-word", "new-word");
+    let (id, title, _, actions) = limits::next(&shown, || "a notification".to_owned()).expect("a notification");
+    assert_eq!(title, "The command of shop/web changed");
+    assert_eq!(actions, ["trust:shop", "Show it…"]);
+    let emitter = SignalEmitter::new(service.inner(), NOTIFICATIONS).expect("a signal");
+    let click = || zbus::block_on(Notifications::action_invoked(&emitter, id, "trust:shop")).expect("click");
+    repeatedly(click, || assert!(person.sees().contains("new-word")));
+    person.says_yes();
+    icon.wait_row(&["shop", "Start"], |row| row.is_enabled);
+}
+
+#[test]
 fn notifications_can_be_switched_off() {
     let sandbox = Sandbox::new();
     let bus = Bus::start(&sandbox);
@@ -222,9 +259,53 @@ fn picking_no_folder_adds_nothing() {
     let (_tray, icon) = Tray::on(&sandbox, &bus, &panel);
     for _ in 0..2 {
         icon.click(&["Add repository…"]);
+        // What stands open cannot be asked for again.
+        icon.wait_row(&["Add repository…"], |row| !row.is_enabled);
         portal.answer(None, || drop(icon.wait_row(&["Add repository…"], |row| row.is_enabled)));
     }
     assert!(icon.row(&["no repositories yet"]).is_some());
+}
+
+/// A portal that takes whatever is asked, and never answers.
+struct HangingChooser;
+
+#[allow(clippy::unused_self)]
+#[zbus::interface(name = "org.freedesktop.portal.FileChooser")]
+impl HangingChooser {
+    async fn open_file(
+        &self,
+        _parent: String,
+        _title: String,
+        _options: HashMap<String, OwnedValue>,
+    ) -> OwnedObjectPath {
+        std::future::pending().await
+    }
+
+    #[zbus(property, name = "version")]
+    async fn version(&self) -> u32 {
+        std::future::pending().await
+    }
+}
+
+#[test]
+fn a_portal_that_hangs_is_told_of_and_holds_up_nothing() {
+    let sandbox = Sandbox::new();
+    let bus = Bus::start(&sandbox);
+    let panel = Panel::start(&bus);
+    let builder = bus.builder().serve_at("/org/freedesktop/portal/desktop", HangingChooser).expect("serve");
+    let builder = builder.name("org.freedesktop.portal.Desktop").expect("a name");
+    let _portal = builder.build().expect("start a portal");
+    let mut person = Person::sits_down(&sandbox);
+    sandbox.repo("shop").server("web", "").add();
+    let (_tray, icon) = Tray::on(&sandbox, &bus, &panel);
+    icon.click(&["Add repository…"]);
+    icon.wait_row(&["Add repository…"], |row| !row.is_enabled);
+    icon.click(&["shop", "Start"]);
+    icon.wait("a server", || (icon.tip() == "1 ready").then_some(()));
+    let told = person.sees();
+    assert!(told.contains("does not answer") && told.contains("pierhead add PATH"), "{told}");
+    person.says_yes();
+    icon.wait_row(&["Add repository…"], |row| row.is_enabled);
 }
 
 #[test]

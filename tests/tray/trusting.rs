@@ -19,6 +19,7 @@ fn a_changed_command_is_shown_and_approved() {
     icon.click(&["shop", "Trust…"]);
     let shown = person.sees();
     assert!(shown.contains("old-word") && shown.contains("new-word") && shown.contains("Approve"), "{shown}");
+    icon.wait_row(&["shop", "Trust…"], |row| !row.is_enabled);
     person.says_no();
     // Nothing was approved, and it can be asked again.
     icon.click(&["shop", "Trust…"]);
@@ -58,6 +59,7 @@ fn a_repo_is_removed_when_that_is_meant() {
     let (_tray, icon) = Tray::on(&sandbox, &bus, &panel);
     icon.click(&["shop", "Remove…"]);
     assert!(person.sees().contains("Remove shop?"));
+    icon.wait_row(&["shop", "Remove…"], |row| !row.is_enabled);
     person.says_no();
     icon.click(&["shop", "Remove…"]);
     person.sees();

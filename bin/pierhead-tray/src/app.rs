@@ -6,10 +6,10 @@ use std::path::PathBuf;
 use pierhead::api::{Request, Verb};
 use pierhead::model::{ServerId, State, Status, Timestamp};
 use pierhead::view::menu::{
-    self, Command, Difference, Entry, Lamp, Manner, Patch, Scene, can_start, can_stop, choose_front, why,
+    self, Command, Difference, Entry, Lamp, Manner, Patch, Scene, Switches, can_start, can_stop, choose_front, why,
 };
 
-use crate::memory::Memory;
+use crate::memory::{AtQuit, Memory};
 use crate::news::{News, Notice};
 
 /// What happened.
@@ -31,6 +31,8 @@ pub(crate) enum Event {
     AtLogin(bool),
     /// The person answered how to end.
     Ending(Ending),
+    /// Nobody can be asked how to end.
+    NobodyAnswers,
     /// What a click asked for is done, or did not work.
     Done(Command),
     /// A minute went by.
@@ -111,8 +113,38 @@ pub(crate) struct App {
     busy: BTreeSet<Command>,
     front: Vec<String>,
     shown: Vec<Entry>,
+    stale: Stale,
     lamp: Lamp,
     tip: String,
+}
+
+/// Whose entries are not what they should be; those that concern all repos are always looked at.
+#[derive(Debug)]
+enum Stale {
+    /// These repos'.
+    Repos(BTreeSet<String>),
+    /// Every repo's.
+    All,
+}
+
+impl Default for Stale {
+    fn default() -> Self {
+        Self::Repos(BTreeSet::new())
+    }
+}
+
+impl Stale {
+    fn add(&mut self, repo: &str) {
+        if let Self::Repos(repos) = self
+            && !repos.contains(repo)
+        {
+            repos.insert(repo.to_owned());
+        }
+    }
+
+    fn add_of(&mut self, command: &Command) {
+        command.repo().into_iter().for_each(|repo| self.add(repo));
+    }
 }
 
 impl App {
@@ -129,10 +161,11 @@ impl App {
             busy: BTreeSet::new(),
             front: Vec::new(),
             shown: Vec::new(),
+            stale: Stale::default(),
             lamp: Lamp::Off,
             tip: String::new(),
         };
-        app.shown = app.menu(Timestamp(0));
+        app.shown = menu::build(&app.scene(Timestamp(0)));
         app.tip = app.words();
         app
     }
@@ -163,12 +196,13 @@ impl App {
     fn settle(&mut self, event: Event, now: Timestamp) -> Vec<Action> {
         match event {
             Event::Connected(servers) => {
-                (self.servers, self.is_connected) = (servers, true);
+                (self.servers, self.is_connected, self.stale) = (servers, true, Stale::All);
                 self.servers.sort_by_key(Status::id);
             }
             Event::Changed(server) => return self.changed(*server, now),
             Event::Removed(id) => {
                 self.servers.retain(|server| server.repo != id.repo || server.server != id.server);
+                self.stale = Stale::All;
             }
             Event::Disconnected => self.is_connected = false,
             Event::Clicked(id) => {
@@ -178,12 +212,15 @@ impl App {
             Event::IconClicked => {
                 return self.latest_ready().map(|id| self.command(Command::Open(id), now)).unwrap_or_default();
             }
-            Event::Done(command) => drop(self.busy.remove(&command)),
-            Event::AtLogin(at_login) => self.at_login = at_login,
-            Event::Ending(ending) => {
-                return if ending == Ending::Stay { Vec::new() } else { vec![Action::Quit(ending)] };
+            Event::Done(command) => {
+                self.stale.add_of(&command);
+                self.busy.remove(&command);
             }
-            Event::Tick => {}
+            Event::AtLogin(at_login) => self.at_login = at_login,
+            Event::Ending(ending) => return self.ending(ending),
+            Event::NobodyAnswers => return vec![Action::Quit(Ending::LeaveServers)],
+            // Every age.
+            Event::Tick => self.stale = Stale::All,
         }
         Vec::new()
     }
@@ -193,9 +230,11 @@ impl App {
         match self.servers.binary_search_by(key) {
             Err(at) => {
                 self.servers.insert(at, server);
+                self.stale = Stale::All;
                 Vec::new()
             }
             Ok(at) => {
+                self.stale.add(&server.repo);
                 let before = std::mem::replace(&mut self.servers[at], server);
                 let notice = self.news.of(&before, &self.servers[at], now);
                 notice.filter(|_| self.memory.notifications).map(Action::Notify).into_iter().collect()
@@ -220,19 +259,32 @@ impl App {
             Command::StopAll => return self.ask_all(Verb::Down, can_stop),
             Command::Pin(repo) => {
                 self.memory.toggle_pin(repo);
+                self.stale.add(repo);
                 return vec![Action::Remember(self.memory.clone())];
             }
             Command::Notifications => {
                 self.memory.notifications = !self.memory.notifications;
                 return vec![Action::Remember(self.memory.clone())];
             }
+            Command::AskAtQuit => {
+                let asks = self.memory.at_quit == AtQuit::Ask;
+                self.memory.at_quit = if asks { AtQuit::LeaveServers } else { AtQuit::Ask };
+                return vec![Action::Remember(self.memory.clone())];
+            }
             Command::Quit if !self.is_connected || !self.servers.iter().any(can_stop) => {
                 return vec![Action::Quit(Ending::LeaveServers)];
+            }
+            Command::Quit if self.memory.at_quit == AtQuit::LeaveServers => {
+                return vec![Action::Quit(Ending::LeaveServers)];
+            }
+            Command::Quit if self.memory.at_quit == AtQuit::StopServers => {
+                return vec![Action::Quit(Ending::StopServers)];
             }
             _ => {}
         }
         let Some(deed) = self.deed(&command, now) else { return Vec::new() };
         let mut actions = if let Command::Open(id) = &command { self.used(&id.repo) } else { Vec::new() };
+        self.stale.add_of(&command);
         self.busy.insert(command.clone());
         actions.push(Action::Do(command, deed));
         actions
@@ -262,8 +314,19 @@ impl App {
             | Command::Pin(_)
             | Command::StartAll
             | Command::StopAll
-            | Command::Notifications => return None,
+            | Command::Notifications
+            | Command::AskAtQuit => return None,
         })
+    }
+
+    /// Who has answered is not asked again, until they want to be.
+    fn ending(&mut self, ending: Ending) -> Vec<Action> {
+        self.memory.at_quit = match ending {
+            Ending::LeaveServers => AtQuit::LeaveServers,
+            Ending::StopServers => AtQuit::StopServers,
+            Ending::Stay => return Vec::new(),
+        };
+        vec![Action::Remember(self.memory.clone()), Action::Quit(ending)]
     }
 
     fn ask(&mut self, verb: Verb, id: &ServerId) -> Vec<Action> {
@@ -298,14 +361,11 @@ impl App {
 
     /// Shows what is different from what is shown; nothing when nothing is.
     fn draw(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
-        self.front = choose_front(&self.servers, &self.memory.pinned, &self.memory.recent, &self.front);
-        let menu = self.menu(now);
-        match menu::difference(&self.shown, &menu) {
-            Difference::Shape => actions.push(Action::Show(menu.clone())),
+        match self.redraw(now) {
+            Difference::Shape => actions.push(Action::Show(self.shown.clone())),
             Difference::InPlace(patches) if patches.is_empty() => {}
             Difference::InPlace(patches) => actions.push(Action::Change(patches)),
         }
-        self.shown = menu;
         let lamp = if self.is_connected { menu::lamp(&self.servers) } else { Lamp::Off };
         if lamp != self.lamp {
             self.lamp = lamp;
@@ -318,22 +378,43 @@ impl App {
         }
     }
 
+    /// Brings what is shown up to date: only what is stale, where nothing moves.
+    fn redraw(&mut self, now: Timestamp) -> Difference {
+        let front = choose_front(&self.servers, &self.memory.pinned, &self.memory.recent, &self.front);
+        let stays = front == self.front;
+        self.front = front;
+        let mut shown = std::mem::take(&mut self.shown);
+        let difference = match std::mem::take(&mut self.stale) {
+            Stale::Repos(repos) if stays => menu::refresh(&mut shown, &self.scene(now), &repos),
+            Stale::Repos(_) | Stale::All => Difference::Shape,
+        };
+        if difference != Difference::Shape {
+            self.shown = shown;
+            return difference;
+        }
+        self.shown = menu::build(&self.scene(now));
+        menu::difference(&shown, &self.shown)
+    }
+
     fn words(&self) -> String {
         if self.is_connected { menu::counts(&self.servers) } else { "connecting…".to_owned() }
     }
 
-    fn menu(&self, now: Timestamp) -> Vec<Entry> {
-        menu::build(&Scene {
+    fn scene(&self, now: Timestamp) -> Scene<'_> {
+        Scene {
             servers: &self.servers,
             is_connected: self.is_connected,
             front: &self.front,
             pinned: &self.memory.pinned,
-            at_login: self.at_login,
-            notifies: self.memory.notifications,
+            switches: Switches {
+                at_login: self.at_login,
+                notifies: self.memory.notifications,
+                asks_at_quit: self.memory.at_quit == AtQuit::Ask,
+            },
             busy: &self.busy,
             manner: self.manner,
             now,
-        })
+        }
     }
 }
 

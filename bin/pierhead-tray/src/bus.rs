@@ -1,12 +1,16 @@
 //! Who is on the session bus: a panel that shows icons, a portal that shows dialogs, the bus itself.
 
-use zbus::blocking::{Connection, fdo::DBusProxy};
+use std::time::Duration;
+
+use zbus::blocking::{Connection, connection, fdo::DBusProxy};
 use zbus::names::BusName;
 
 use crate::post::{Input, Post};
 
 const PANEL: &str = "org.kde.StatusNotifierWatcher";
 const PORTAL: &str = "org.freedesktop.portal.Desktop";
+/// A portal that is started first takes a second or two.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The session bus.
 pub(crate) fn connect() -> zbus::Result<Connection> {
@@ -36,15 +40,28 @@ pub(crate) fn register_again(connection: &Connection) {
     }
 }
 
-/// True when a portal shows dialogs, or is started when it is asked to.
-pub(crate) fn has_portal() -> bool {
-    connect().is_ok_and(|connection| {
-        let is_activatable = || {
-            let names = DBusProxy::new(&connection).and_then(|bus| Ok(bus.list_activatable_names()?));
-            names.is_ok_and(|names| names.iter().any(|name| name.as_str() == PORTAL))
-        };
-        is_there(&connection, PORTAL) || is_activatable()
-    })
+/// What becomes of a question to the portal that lets people pick folders.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Portal {
+    Answers,
+    /// It is there, and hangs.
+    Silent,
+    Absent,
+}
+
+/// Asks the portal something that it answers at once; a bus that can start it does so.
+pub(crate) fn portal() -> Portal {
+    let asked = connection::Builder::session().and_then(|builder| {
+        let connection = builder.method_timeout(PATIENCE).build()?;
+        let question = &("org.freedesktop.portal.FileChooser", "version");
+        let (path, interface) = ("/org/freedesktop/portal/desktop", "org.freedesktop.DBus.Properties");
+        connection.call_method(Some(PORTAL), path, Some(interface), "Get", question)
+    });
+    match asked {
+        Ok(_) => Portal::Answers,
+        Err(zbus::Error::InputOutput(error)) if error.kind() == std::io::ErrorKind::TimedOut => Portal::Silent,
+        Err(_) => Portal::Absent,
+    }
 }
 
 /// Tells the loop when a panel comes, and when the bus has ended.

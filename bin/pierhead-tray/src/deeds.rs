@@ -21,6 +21,8 @@ pub(crate) struct Deeds {
     post: Post,
     /// Held from a change at login until it was read back, so that what is read last is what is so.
     at_login: Arc<Mutex<()>>,
+    /// On Linux the clipboard is whoever copied last: it is held to hand out what was copied, until the tray ends.
+    clipboard: Arc<Mutex<Option<arboard::Clipboard>>>,
 }
 
 /// A deed that did not work: what to say.
@@ -53,7 +55,7 @@ const SCREEN: usize = 40;
 impl Deeds {
     /// Deeds that use this `pierhead`, and tell the loop what came of them.
     pub(crate) fn new(pierhead: PathBuf, post: Post) -> Self {
-        Self { pierhead, post, at_login: Arc::default() }
+        Self { pierhead, post, at_login: Arc::default(), clipboard: Arc::default() }
     }
 
     /// Does what a click asked for, and says when it is done.
@@ -97,7 +99,7 @@ impl Deeds {
         match deed {
             Deed::Open(id) => self.run(&["open", &id.to_string()]).map(drop),
             Deed::ShowLog(id, log) => show_log(&id.to_string(), log),
-            Deed::Copy(text) => copy(text),
+            Deed::Copy(text) => self.copy(text),
             Deed::Explain(title, text) => {
                 tell(title, text);
                 Ok(())
@@ -115,7 +117,7 @@ impl Deeds {
                 self.check_at_login()
             }
             Deed::AskHowToEnd(running) => {
-                self.happened(Event::Ending(ask_how_to_end(*running)));
+                self.happened(ask_how_to_end(*running).map_or(Event::NobodyAnswers, Event::Ending));
                 Ok(())
             }
         }
@@ -136,6 +138,21 @@ impl Deeds {
             word = self.run(&["autostart", "status"])?;
         }
         self.happened(Event::AtLogin(word.trim() == "on"));
+        Ok(())
+    }
+
+    /// One that was opened earlier may belong to a session that has ended: then it is opened again.
+    fn copy(&self, text: &str) -> Outcome {
+        let mut held = self.clipboard.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(Ok(())) = held.as_mut().map(|clipboard| clipboard.set_text(text)) {
+            return Ok(());
+        }
+        *held = None;
+        let copied = arboard::Clipboard::new().and_then(|mut clipboard| {
+            clipboard.set_text(text)?;
+            Ok(clipboard)
+        });
+        *held = Some(copied.map_err(|error| format!("{text}\n\nThe clipboard cannot be used: {error}"))?);
         Ok(())
     }
 
@@ -174,7 +191,7 @@ impl Deeds {
     fn add(&self) -> Outcome {
         let home = std::env::var_os(if cfg!(windows) { "USERPROFILE" } else { "HOME" }).map(PathBuf::from);
         let picked = dialogs::pick_folder("Add a repository", &home.unwrap_or_default())
-            .map_err(|none| format!("{none}, or a desktop portal. Run `pierhead add PATH` in a terminal."))?;
+            .map_err(|none| format!("{none}. Run `pierhead add PATH` in a terminal."))?;
         let Some(folder) = picked else { return Ok(()) };
         let added: Added = parse(&self.run(&["add", &folder.to_string_lossy(), "--json"])?)?;
         if added.trusted { Ok(()) } else { self.trust(&added.repo) }
@@ -196,15 +213,17 @@ fn shown(repo: &str, waiting: &Waiting) -> String {
     text
 }
 
-fn ask_how_to_end(running: usize) -> Ending {
+fn ask_how_to_end(running: usize) -> Result<Ending, NoDialogs> {
     let servers = if running == 1 { "1 server runs".to_owned() } else { format!("{running} servers run") };
-    let text = format!("{servers}. Without the tray they go on, and `pierhead` stops them as well.");
-    match dialogs::choose("Quit Pierhead?", &text, ["Leave them running", "Stop them"]) {
-        // Nobody can be asked: nothing is stopped.
-        Ok(Some(0)) | Err(NoDialogs) => Ending::LeaveServers,
-        Ok(Some(_)) => Ending::StopServers,
-        Ok(None) => Ending::Stay,
-    }
+    let text = format!(
+        "{servers}. Without the tray it all goes on, and `pierhead down --all` stops it as well.\n\nYour answer is kept. \
+         \"Ask when quitting\" in the menu brings this question back."
+    );
+    Ok(match dialogs::choose("Quit Pierhead?", &text, ["Leave running", "Stop all"])? {
+        Some(0) => Ending::LeaveServers,
+        Some(_) => Ending::StopServers,
+        None => Ending::Stay,
+    })
 }
 
 /// In a window; where there are none in a notification, and on standard error in any case.
@@ -222,26 +241,6 @@ fn show_log(id: &str, log: &Path) -> Outcome {
 
 fn show(path: &Path) -> Outcome {
     open::that_detached(path).map_err(|error| format!("`{}` cannot be shown: {error}", path.display()))
-}
-
-fn copy(text: &str) -> Outcome {
-    clipboard(text).map_err(|error| format!("{text}\n\nThe clipboard cannot be used: {error}"))
-}
-
-/// On Linux the clipboard is whoever copied last: the tray stays to hand it out until somebody else copies.
-#[cfg(target_os = "linux")]
-fn clipboard(text: &str) -> Result<(), arboard::Error> {
-    use arboard::SetExtLinux;
-    let mut clipboard = arboard::Clipboard::new()?;
-    let text = text.to_owned();
-    // In a thread of its own: meanwhile another URL may be copied.
-    drop(std::thread::Builder::new().name("clipboard".to_owned()).spawn(move || clipboard.set().wait().text(text)));
-    Ok(())
-}
-
-#[cfg(not(target_os = "linux"))]
-fn clipboard(text: &str) -> Result<(), arboard::Error> {
-    arboard::Clipboard::new()?.set_text(text)
 }
 
 fn parse<'a, T: Deserialize<'a>>(json: &'a str) -> Result<T, String> {

@@ -7,8 +7,6 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
 use pierhead::paths::Places;
-use tray_icon::menu::MenuEvent;
-use tray_icon::{MouseButton, MouseButtonState, TrayIconEvent};
 
 use crate::app::Event;
 use crate::post::{Input, Post};
@@ -87,7 +85,6 @@ fn run_icon(places: &Places, stages: &Sender<Stage>) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    forward_clicks(&post);
     shell.appear();
     // It registers first and listens for panels after: one that came in between has not heard of it.
     if !had_panel && bus::has_panel(&connection) {
@@ -95,17 +92,6 @@ fn run_icon(places: &Places, stages: &Sender<Stage>) -> ExitCode {
     }
     let _ = stages.send(Stage::Appeared);
     serve(&mut shell, &inbox)
-}
-
-fn forward_clicks(post: &Post) {
-    let clicked = post.clone();
-    MenuEvent::set_event_handler(Some(move |event: MenuEvent| clicked(Input::Happened(Event::Clicked(event.id.0)))));
-    let post = post.clone();
-    TrayIconEvent::set_event_handler(Some(move |event| {
-        if let TrayIconEvent::Click { button: MouseButton::Left, button_state: MouseButtonState::Up, .. } = event {
-            post(Input::Happened(Event::IconClicked));
-        }
-    }));
 }
 
 fn serve(shell: &mut Shell, inbox: &Receiver<Input>) -> ExitCode {

@@ -16,6 +16,21 @@ pub(crate) struct Memory {
     pub(crate) recent: Vec<String>,
     /// Whether to notify.
     pub(crate) notifications: bool,
+    /// What becomes of servers that run when the tray is quit.
+    pub(crate) at_quit: AtQuit,
+}
+
+/// What becomes of servers that run when the tray is quit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum AtQuit {
+    /// The person says so.
+    #[default]
+    Ask,
+    /// They go on.
+    LeaveServers,
+    /// They are stopped.
+    StopServers,
 }
 
 /// How many repos count as used lately.
@@ -23,7 +38,7 @@ const RECENT: usize = 30;
 
 impl Default for Memory {
     fn default() -> Self {
-        Self { pinned: BTreeSet::new(), recent: Vec::new(), notifications: true }
+        Self { pinned: BTreeSet::new(), recent: Vec::new(), notifications: true, at_quit: AtQuit::Ask }
     }
 }
 

@@ -8,8 +8,6 @@ use std::time::{Duration, Instant};
 use pierhead::paths::Places;
 use tao::event::{Event as LoopEvent, StartCause};
 use tao::event_loop::{ControlFlow as Flow, EventLoopBuilder};
-use tray_icon::menu::MenuEvent;
-use tray_icon::{MouseButton, MouseButtonState, TrayIconEvent};
 
 use crate::app::Event;
 use crate::post::{Input, Post};
@@ -33,7 +31,6 @@ pub(crate) fn run(places: &Places) -> ExitCode {
         let proxy = proxy.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         drop(proxy.send_event(input));
     });
-    forward_clicks(&post);
     let mut shell = match Shell::new(places, &post) {
         Ok(shell) => shell,
         Err(error) => {
@@ -72,18 +69,4 @@ fn run_return(
 ) -> i32 {
     use tao::platform::run_return::EventLoopExtRunReturn;
     events.run_return(|event, _, flow| handle(event, flow))
-}
-
-fn forward_clicks(post: &Post) {
-    let clicked = post.clone();
-    MenuEvent::set_event_handler(Some(move |event: MenuEvent| clicked(Input::Happened(Event::Clicked(event.id.0)))));
-    let post = post.clone();
-    TrayIconEvent::set_event_handler(Some(move |event| {
-        // On macOS every click opens the menu.
-        if cfg!(windows)
-            && let TrayIconEvent::Click { button: MouseButton::Left, button_state: MouseButtonState::Up, .. } = event
-        {
-            post(Input::Happened(Event::IconClicked));
-        }
-    }));
 }

@@ -49,16 +49,17 @@ impl News {
 
 fn notice(before: &Status, after: &Status) -> Option<Notice> {
     let id = after.id();
+    let is_taken = |server: &Status| server.reason.as_deref().is_some_and(|reason| reason.contains("is taken by"));
+    if is_taken(after) && !is_taken(before) {
+        let actions = vec![(Command::Restart(id.clone()), "Try again"), (Command::Why(id.clone()), "Why?")];
+        let title = format!("The port of {id} is taken");
+        return Some(Notice { title, body: shown(after.reason.as_deref()?), actions });
+    }
     if after.state == State::Failed && before.state != State::Failed {
         let reason = after.reason.clone().unwrap_or_else(|| after.exit.to_string());
         let last = after.last_lines.last().map(|line| format!("\n{line}")).unwrap_or_default();
         let actions = vec![(Command::Restart(id.clone()), "Restart"), (Command::Logs(id.clone()), "Show logs")];
         return Some(Notice { title: format!("{id} failed"), body: shown(&format!("{reason}{last}")), actions });
-    }
-    let is_taken = |server: &Status| server.reason.as_deref().is_some_and(|reason| reason.contains("is taken by"));
-    if is_taken(after) && !is_taken(before) {
-        let actions = vec![(Command::Why(id.clone()), "Why?")];
-        return Some(Notice { title: format!("{id} has no port"), body: shown(after.reason.as_deref()?), actions });
     }
     let needs_approval = after.command.is_some() && before.trusted && !after.trusted && !after.missing;
     needs_approval.then(|| Notice {
@@ -87,7 +88,12 @@ mod tests {
             (of(State::Failed), of(State::Failed), None),
             (of(State::Stopping), of(State::Stopped), None),
             (of(State::Starting), of(State::Ready), None),
-            (of(State::Starting), taken.clone(), Some("shop/web has no port")),
+            (of(State::Starting), taken.clone(), Some("The port of shop/web is taken")),
+            (
+                of(State::Starting),
+                Status { state: State::Failed, ..taken.clone() },
+                Some("The port of shop/web is taken"),
+            ),
             (taken.clone(), taken, None),
             (of(State::Ready), untrusted(State::Ready), Some("The command of shop/web changed")),
             (untrusted(State::Ready), untrusted(State::Stopped), None),

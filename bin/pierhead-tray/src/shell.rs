@@ -24,6 +24,7 @@ pub(crate) struct Shell {
     link: Link,
     deeds: Deeds,
     memory: PathBuf,
+    post: Post,
 }
 
 impl Shell {
@@ -36,12 +37,12 @@ impl Shell {
         let deeds = Deeds::new(pierhead.clone(), post.clone());
         deeds.read_at_login();
         let link = Link::new(places, pierhead, post.clone())?;
-        Ok(Self { app, face: None, lamp: Lamp::Off, link, deeds, memory })
+        Ok(Self { app, face: None, lamp: Lamp::Off, link, deeds, memory, post: post.clone() })
     }
 
     /// Shows the icon, as it is to be by now. A panel that refuses it now may take it later.
     pub(crate) fn appear(&mut self) {
-        match Face::new(self.app.shown(), self.lamp, self.app.tip()) {
+        match Face::new(self.app.shown(), self.lamp, self.app.tip(), &self.post) {
             Ok(face) => self.face = Some(face),
             Err(error) => {
                 eprintln!("pierhead-tray: the icon cannot be shown: {error}; trying again when a panel comes");
@@ -78,40 +79,32 @@ impl Shell {
     }
 
     fn perform(&mut self, action: Action) -> ControlFlow<ExitCode> {
-        let shown = match action {
-            Action::Show(menu) => self.face.as_mut().map_or(Ok(()), |face| face.show(&menu)),
+        match action {
+            Action::Show(menu) => self.face.iter_mut().for_each(|face| face.show(&menu)),
             Action::Change(patches) => {
                 if let Some(face) = &mut self.face {
-                    face.change(&patches);
+                    face.change(patches);
                 }
-                Ok(())
             }
             Action::Light(lamp) => {
                 self.lamp = lamp;
-                self.face.as_ref().map_or(Ok(()), |face| face.light(lamp))
+                self.face.iter().for_each(|face| face.light(lamp));
             }
-            Action::Tip(text) => self.face.as_ref().map_or(Ok(()), |face| face.tip(&text)),
-            Action::Ask(verb, request) => {
-                self.link.ask(verb, request);
-                Ok(())
+            Action::Tip(text) => {
+                if let Some(face) = &self.face {
+                    face.tip(text);
+                }
             }
-            Action::Do(command, deed) => {
-                self.deeds.begin(command, deed);
-                Ok(())
+            Action::Ask(verb, request) => self.link.ask(verb, request),
+            Action::Do(command, deed) => self.deeds.begin(command, deed),
+            Action::Notify(notice) => self.deeds.notify(notice),
+            Action::Remember(memory) => {
+                if let Err(error) = memory.save(&self.memory) {
+                    eprintln!("pierhead-tray: `{}` cannot be written: {error}", self.memory.display());
+                }
             }
-            Action::Notify(notice) => {
-                self.deeds.notify(notice);
-                Ok(())
-            }
-            Action::Remember(memory) => memory.save(&self.memory).map_err(Into::into),
-            Action::Quit(Ending::StopServers) => {
-                self.link.stop_servers_and_end();
-                Ok(())
-            }
+            Action::Quit(Ending::StopServers) => self.link.stop_servers_and_end(),
             Action::Quit(Ending::LeaveServers | Ending::Stay) => return ControlFlow::Break(ExitCode::SUCCESS),
-        };
-        if let Err(error) = shown {
-            eprintln!("pierhead-tray: {error}");
         }
         ControlFlow::Continue(())
     }

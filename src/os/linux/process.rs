@@ -137,11 +137,51 @@ pub fn started_at(instance: &Instance) -> Option<Timestamp> {
 /// Milliseconds since 1970 by the wall clock.
 static EARLIEST_BOOT_MS: AtomicU64 = AtomicU64::new(u64::MAX);
 
+/// Where a process stands among the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kin {
+    /// Whose child it is.
+    pub parent: u32,
+    /// Its process group: what a terminal starts as one job. Its own number where the system has no groups.
+    pub group: u32,
+    /// Its session; 0 where the system has none.
+    pub session: u32,
+    /// The user it acts as; another's where it may not be looked at.
+    pub uid: u32,
+}
+
+/// Where a process stands; `None` when it has ended or cannot be seen.
+pub fn kin_of(pid: u32) -> Option<Kin> {
+    use std::os::unix::fs::MetadataExt;
+    let uid = fs::metadata(format!("/proc/{pid}")).ok()?.uid();
+    let stat = stat(pid).ok().filter(|stat| stat.state != 'Z' || stat.has_threads)?;
+    Some(Kin { parent: stat.ppid, group: stat.group, session: stat.session, uid })
+}
+
+/// The words it was started with, or what it wrote over them; empty when they cannot be read.
+pub fn arguments_of(pid: u32) -> Vec<String> {
+    let bytes = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let words = bytes.split(|b| *b == 0).filter(|word| !word.is_empty());
+    words.map(|word| String::from_utf8_lossy(word).into_owned()).collect()
+}
+
+/// True when the environment that it was started with has this variable, whatever its value. False where it cannot be
+/// read.
+pub fn has_variable(pid: u32, name: &str) -> bool {
+    let is_it = |entry: &[u8]| entry.strip_prefix(name.as_bytes()).is_some_and(|rest| rest.first() == Some(&b'='));
+    fs::read(format!("/proc/{pid}/environ")).is_ok_and(|bytes| bytes.split(|b| *b == 0).any(is_it))
+}
+
+/// The regular file that its standard output goes to; `None` for a terminal, a pipe, and what cannot be seen.
+pub fn output_file(pid: u32) -> Option<PathBuf> {
+    let path = fs::read_link(format!("/proc/{pid}/fd/1")).ok().filter(|path| path.is_absolute())?;
+    fs::symlink_metadata(&path).ok().filter(fs::Metadata::is_file).map(|_| path)
+}
+
 /// The command line, words joined by spaces, shortened to 200 characters; the program's name in brackets when there is
 /// none to be read.
 pub fn command_of(pid: u32) -> Option<String> {
-    let bytes = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    let words: Vec<_> = bytes.split(|b| *b == 0).filter(|w| !w.is_empty()).map(String::from_utf8_lossy).collect();
+    let words = arguments_of(pid);
     if words.is_empty() {
         return stat(pid).ok().map(|stat| format!("[{}]", stat.name));
     }
@@ -152,6 +192,17 @@ pub fn command_of(pid: u32) -> Option<String> {
 /// The working directory; `None` where it cannot be read.
 pub fn working_dir(pid: u32) -> Option<PathBuf> {
     fs::read_link(format!("/proc/{pid}/cwd")).ok()
+}
+
+/// Those variables of these names that the process was started with; empty when they cannot be read. Nothing else of its
+/// environment is kept: there are secrets in it.
+pub fn variables(pid: u32, names: &[&str]) -> Vec<(String, String)> {
+    let bytes = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+    let entry = |entry: &[u8]| {
+        let (name, value) = std::str::from_utf8(entry).ok()?.split_once('=')?;
+        names.contains(&name).then(|| (name.to_owned(), value.to_owned()))
+    };
+    bytes.split(|b| *b == 0).filter_map(entry).collect()
 }
 
 /// Every process number there is, in no order.
@@ -224,6 +275,7 @@ pub(super) struct Stat {
     pub(super) name: String,
     pub(super) state: char,
     pub(super) ppid: u32,
+    pub(super) group: u32,
     pub(super) session: u32,
     pub(super) start: u64,
     pub(super) has_threads: bool,
@@ -245,6 +297,7 @@ fn parse_stat(text: &str) -> Option<Stat> {
         name,
         state: fields.first()?.chars().next()?,
         ppid: u32::try_from(number(1)?).ok()?,
+        group: u32::try_from(number(2)?).unwrap_or(0),
         session: u32::try_from(number(3)?).unwrap_or(0),
         has_threads: number(17)? > 1,
         start: number(19)?,
@@ -274,7 +327,8 @@ mod tests {
     fn a_name_with_parentheses_does_not_shift_the_fields() {
         let tail = "S 7 42 43 0 -1 0 0 0 0 0 0 0 0 0 20 0 3 0 991 0 0";
         let stat = parse_stat(&format!("42 (a) b (c)) {tail}")).unwrap();
-        assert_eq!((stat.ppid, stat.session, stat.start, stat.has_threads), (7, 43, 991, true));
+        assert_eq!((stat.ppid, stat.group, stat.session), (7, 42, 43));
+        assert_eq!((stat.start, stat.has_threads), (991, true));
     }
 
     #[test]
@@ -309,6 +363,10 @@ mod tests {
     #[test]
     fn this_process_knows_itself() {
         let me = own_instance().unwrap();
+        let kin = kin_of(me.pid).unwrap();
+        assert_eq!((kin.uid, kin.parent), (own_uid(), std::os::unix::process::parent_id()));
+        assert_eq!(arguments_of(me.pid), std::env::args().collect::<Vec<_>>());
+        assert!(has_variable(me.pid, "PATH") && !has_variable(me.pid, "PAT"));
         assert!(Process::hold_instance(&me).unwrap().is_some());
         let other = Instance { start: me.start + 1, ..me };
         assert!(Process::hold_instance(&other).unwrap().is_none());

@@ -39,6 +39,29 @@ pub fn signal(root: &Instance, signal: Signal) -> io::Result<usize> {
     Ok(send_to_all(&held, signal, |_| true).len())
 }
 
+/// As [`signal`], to `root` itself as well, after its descendants; gives whom it reached. For a tree that has no shim
+/// above it.
+pub fn signal_whole(root: &Instance, signal: Signal) -> io::Result<Vec<Instance>> {
+    let Some(held) = Process::hold_instance(root)? else {
+        return Ok(Vec::new());
+    };
+    if signal != Signal::Kill {
+        let mut reached = send_to_all(&held, signal, |_| true);
+        if held.send(signal)? {
+            reached.push(root.clone());
+        }
+        return Ok(reached);
+    }
+    held.send(Signal::Stop)?;
+    freeze(&held);
+    // The root last: what is below it hangs below somebody else once it has ended.
+    let mut reached = send_to_all(&held, signal, |_| true);
+    if held.send(signal)? {
+        reached.push(root.clone());
+    }
+    Ok(reached)
+}
+
 /// After so many rounds a tree that is not yet still is killed as it is.
 const FREEZE_ROUNDS: usize = 100;
 

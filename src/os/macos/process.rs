@@ -120,6 +120,47 @@ pub fn started_at(instance: &Instance) -> Option<Timestamp> {
     Some(Timestamp(instance.start / 1000))
 }
 
+/// Where a process stands among the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kin {
+    /// Whose child it is.
+    pub parent: u32,
+    /// Its process group: what a terminal starts as one job. Its own number where the system has no groups.
+    pub group: u32,
+    /// Its session; 0 where the system has none.
+    pub session: u32,
+    /// The user it acts as; another's where it may not be looked at.
+    pub uid: u32,
+}
+
+/// Where a process stands; `None` when it has ended or cannot be seen.
+pub fn kin_of(pid: u32) -> Option<Kin> {
+    let stat = stat(pid).ok()?.filter(|stat| !stat.is_zombie)?;
+    let session = rustix::process::getsid(Some(pid_of(pid)?)).ok();
+    let session = session.map_or(0, |session| session.as_raw_nonzero().get().cast_unsigned());
+    Some(Kin { parent: stat.ppid, group: stat.group, session, uid: stat.uid })
+}
+
+/// The words it was started with; empty when they cannot be read.
+pub fn arguments_of(pid: u32) -> Vec<String> {
+    let bytes = kernel::arguments_of(pid).unwrap_or_default();
+    let words = Arguments::parse(&bytes).words.into_iter().filter(|word| !word.is_empty());
+    words.map(|word| String::from_utf8_lossy(word).into_owned()).collect()
+}
+
+/// True when the environment that it was started with has this variable, whatever its value. False where it cannot be
+/// read.
+pub fn has_variable(pid: u32, name: &str) -> bool {
+    let is_it = |entry: &&[u8]| entry.strip_prefix(name.as_bytes()).is_some_and(|rest| rest.first() == Some(&b'='));
+    kernel::arguments_of(pid).is_ok_and(|bytes| Arguments::parse(&bytes).environment.iter().any(is_it))
+}
+
+/// The regular file that its standard output goes to: not told, as macOS names files of others by their paths alone in
+/// calls that may hang on a file system that does not answer.
+pub fn output_file(_pid: u32) -> Option<PathBuf> {
+    None
+}
+
 /// The command line, words joined by spaces, shortened to 200 characters; the program's name in brackets when there is
 /// none to be read.
 pub fn command_of(pid: u32) -> Option<String> {
@@ -130,6 +171,17 @@ pub fn command_of(pid: u32) -> Option<String> {
     }
     let line = words.join(" ");
     Some(line.chars().map(|c| if c.is_control() { ' ' } else { c }).take(200).collect())
+}
+
+/// Those variables of these names that the process was started with; empty when they cannot be read. Nothing else of its
+/// environment is kept: there are secrets in it.
+pub fn variables(pid: u32, names: &[&str]) -> Vec<(String, String)> {
+    let Ok(bytes) = kernel::arguments_of(pid) else { return Vec::new() };
+    let entry = |entry: &&[u8]| {
+        let (name, value) = std::str::from_utf8(entry).ok()?.split_once('=')?;
+        names.contains(&name).then(|| (name.to_owned(), value.to_owned()))
+    };
+    Arguments::parse(&bytes).environment.iter().filter_map(entry).collect()
 }
 
 /// The working directory; `None` where it cannot be read.
@@ -216,6 +268,7 @@ fn has_ended_within(end: BorrowedFd<'_>, limit: Duration) -> bool {
 #[derive(Debug)]
 pub(super) struct Stat {
     pub(super) ppid: u32,
+    pub(super) group: u32,
     pub(super) uid: u32,
     pub(super) start: u64,
     pub(super) is_zombie: bool,
@@ -230,6 +283,7 @@ pub(super) fn stat(pid: u32) -> io::Result<Option<Stat>> {
     };
     Ok(Some(Stat {
         ppid: found.pbi_ppid,
+        group: found.pbi_pgid,
         uid: found.pbi_uid,
         start: found.pbi_start_tvsec * 1_000_000 + found.pbi_start_tvusec,
         is_zombie: found.pbi_status == libc::SZOMB,

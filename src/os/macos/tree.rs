@@ -33,8 +33,27 @@ pub fn signal(root: &Instance, signal: Signal) -> io::Result<usize> {
     let Some(held) = Process::hold_instance(root)? else {
         return Ok(0);
     };
+    Ok(send_to_all(&held, signal).len())
+}
+
+/// As [`signal`], to `root` itself as well, after its descendants; gives whom it reached. For a tree that has no shim
+/// above it.
+pub fn signal_whole(root: &Instance, signal: Signal) -> io::Result<Vec<Instance>> {
+    let Some(held) = Process::hold_instance(root)? else {
+        return Ok(Vec::new());
+    };
+    let mut reached = send_to_all(&held, signal);
+    if held.send(signal)? {
+        reached.push(root.clone());
+    }
+    Ok(reached)
+}
+
+/// Sends a signal to all descendants, and gives whom it reached.
+fn send_to_all(held: &Process, signal: Signal) -> Vec<Instance> {
+    let root = held.instance();
     let mut members = vec![root.pid];
-    let mut reached = 0;
+    let mut reached = Vec::new();
     for pid in descendants(root.pid) {
         let Ok(Some(process)) = Process::hold(pid) else { continue };
         // Held first, parentage read after: this very life hangs below the root.
@@ -42,10 +61,12 @@ pub fn signal(root: &Instance, signal: Signal) -> io::Result<usize> {
         let belongs = is_child || session_of(pid) == Some(root.pid);
         if belongs && !held.has_ended() {
             members.push(pid);
-            reached += usize::from(process.send(signal).unwrap_or(false));
+            if process.send(signal).unwrap_or(false) {
+                reached.push(process.instance().clone());
+            }
         }
     }
-    Ok(reached)
+    reached
 }
 
 /// The processes that carry `KEY=value` in the environment they were started with, or whose session the dead process

@@ -276,6 +276,15 @@ pub struct FolderLock {
     _fd: OwnedFd,
 }
 
+/// The first bytes of a regular file, at most `most` of them; links in the path's folders are followed.
+pub fn read_beginning(path: &Path, most: u64) -> Result<Vec<u8>, FileError> {
+    let (folder, name) = split(path)?;
+    let (file, _) = Folder::open(folder)?.open_regular(name)?;
+    let mut bytes = Vec::new();
+    file.take(most).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
 /// Reads a regular file at a path, see [`Folder::read`]; links in the path's folders are followed.
 pub fn read_small(path: &Path, most: u64) -> Result<(Vec<u8>, Stamp), FileError> {
     let (folder, name) = split(path)?;
@@ -315,6 +324,12 @@ pub fn is_private_folder(path: &Path) -> bool {
     std::fs::symlink_metadata(path).is_ok_and(|meta| {
         meta.is_dir() && meta.uid() == rustix::process::geteuid().as_raw() && meta.mode().trailing_zeros() >= 6
     })
+}
+
+/// True for a regular file of this user's that is no link.
+pub fn is_own_file(path: &Path) -> bool {
+    std::fs::symlink_metadata(path)
+        .is_ok_and(|meta| meta.is_file() && meta.uid() == rustix::process::geteuid().as_raw())
 }
 
 /// A folder for sockets with a short path that needs no environment, for one of this user's daemons: where the system

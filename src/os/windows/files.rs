@@ -260,6 +260,15 @@ pub struct FolderLock {
     _lock: Lock,
 }
 
+/// The first bytes of a regular file, at most `most` of them; links in the path's folders are followed.
+pub fn read_beginning(path: &Path, most: u64) -> Result<Vec<u8>, FileError> {
+    let (folder, name) = split(path)?;
+    let (file, _) = Folder::open(folder)?.open_regular(name)?;
+    let mut bytes = Vec::new();
+    file.take(most).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
 /// Reads a regular file at a path, see [`Folder::read`]; links in the path's folders are followed.
 pub fn read_small(path: &Path, most: u64) -> Result<(Vec<u8>, Stamp), FileError> {
     let (folder, name) = split(path)?;
@@ -277,6 +286,11 @@ pub fn replace(path: &Path, bytes: &[u8], durability: Durability) -> Result<(), 
 /// True when `path` is a folder of this user's that nobody else may write to or read.
 pub fn is_private_folder(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok_and(|meta| meta.is_dir()) && security::is_private(path)
+}
+
+/// True for a regular file that is no link; whose it is, its folder tells.
+pub fn is_own_file(path: &Path) -> bool {
+    std::fs::symlink_metadata(path).is_ok_and(|meta| meta.is_file())
 }
 
 /// A folder for sockets with a short path: none is needed, pipes have names of their own.

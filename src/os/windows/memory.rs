@@ -31,6 +31,24 @@ pub(super) fn has_in_environment(pid: u32, entry: &str) -> bool {
     environment(pid).is_some_and(|all| all.split(|unit| *unit == 0).any(|one| one == wanted))
 }
 
+/// True when the process was started with a variable of this name in its environment.
+pub(super) fn has_variable(pid: u32, name: &str) -> bool {
+    let wanted: Vec<u16> = format!("{name}=").encode_utf16().collect();
+    environment(pid).is_some_and(|all| all.split(|unit| *unit == 0).any(|one| one.starts_with(&wanted)))
+}
+
+/// Those variables of these names that the process was started with.
+pub(super) fn variables(pid: u32, names: &[&str]) -> Vec<(String, String)> {
+    let all = environment(pid).unwrap_or_default();
+    let entry = |units: &[u16]| {
+        let entry = String::from_utf16(units).ok()?;
+        let (name, value) = entry.split_once('=')?;
+        let name = names.iter().find(|wanted| wanted.eq_ignore_ascii_case(name))?;
+        Some(((*name).to_owned(), value.to_owned()))
+    };
+    all.split(|unit| *unit == 0).filter_map(entry).collect()
+}
+
 /// The working directory.
 pub(super) fn working_dir(pid: u32) -> Option<PathBuf> {
     let seen = Seen::open(pid)?;

@@ -150,11 +150,69 @@ pub fn started_at(instance: &Instance) -> Option<Timestamp> {
     Some(Timestamp(kernel::unix_ms(instance.start)))
 }
 
+/// Where a process stands among the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kin {
+    /// Whose child it is.
+    pub parent: u32,
+    /// Its process group: what a terminal starts as one job. Its own number where the system has no groups.
+    pub group: u32,
+    /// Its session; 0 where the system has none.
+    pub session: u32,
+    /// The user it acts as; another's where it may not be looked at.
+    pub uid: u32,
+}
+
+/// Where a process stands; `None` when it has ended or cannot be seen. A parent that is younger has got its number
+/// later: it is none.
+pub fn kin_of(pid: u32) -> Option<Kin> {
+    let (_, parent) = kernel::parents().ok()?.into_iter().find(|(child, _)| *child == pid)?;
+    let start = |pid: u32| match look(pid) {
+        Ok(Life::Alive(instance)) => Some(instance.start),
+        _ => None,
+    };
+    let parent = if start(parent)? <= start(pid)? { parent } else { 0 };
+    Some(Kin { parent, group: pid, session: 0, uid: own_uid() })
+}
+
+/// The words it was started with; empty when they cannot be read.
+pub fn arguments_of(pid: u32) -> Vec<String> {
+    let line = memory::command_line(pid).unwrap_or_default();
+    let mut words = vec![String::new()];
+    let mut is_quoted = false;
+    for c in line.chars() {
+        match c {
+            '"' => is_quoted = !is_quoted,
+            c if c.is_whitespace() && !is_quoted => words.push(String::new()),
+            c => words.last_mut().into_iter().for_each(|word| word.push(c)),
+        }
+    }
+    words.retain(|word| !word.is_empty());
+    words
+}
+
+/// True when the environment that it was started with has this variable, whatever its value. False where it cannot be
+/// read.
+pub fn has_variable(pid: u32, name: &str) -> bool {
+    memory::has_variable(pid, name)
+}
+
+/// The regular file that its standard output goes to: not told on Windows.
+pub fn output_file(_pid: u32) -> Option<PathBuf> {
+    None
+}
+
 /// The command line, shortened to 200 characters; the program's path in brackets when there is none to be read.
 pub fn command_of(pid: u32) -> Option<String> {
     let line = memory::command_line(pid).filter(|line| !line.is_empty());
     let line = line.or_else(|| image_of(pid).map(|path| format!("[{path}]")))?;
     Some(line.chars().map(|c| if c.is_control() { ' ' } else { c }).take(200).collect())
+}
+
+/// Those variables of these names that the process was started with; empty when they cannot be read. Nothing else of its
+/// environment is kept: there are secrets in it.
+pub fn variables(pid: u32, names: &[&str]) -> Vec<(String, String)> {
+    memory::variables(pid, names)
 }
 
 /// The working directory; `None` where it cannot be read.

@@ -56,6 +56,24 @@ pub fn signal(root: &Instance, signal: Signal) -> io::Result<usize> {
     Ok(members.iter().filter(|member| !held.has_ended() && end(member, signal)).count())
 }
 
+/// As [`signal`], to `root` itself as well; gives whom it reached. For a tree that has no shim above it, and so no
+/// console that Pierhead may press a key in: what asks to end ends it, and what only asks for less does nothing.
+pub fn signal_whole(root: &Instance, signal: Signal) -> io::Result<Vec<Instance>> {
+    let Some(held) = Process::hold_instance(root)? else {
+        return Ok(Vec::new());
+    };
+    if Request::of(signal) == Request::Nothing {
+        return Ok(Vec::new());
+    }
+    let members = members_of(root.pid);
+    let mut reached: Vec<Instance> =
+        members.iter().filter(|member| end(member, signal)).map(|member| member.instance().clone()).collect();
+    if end(&held, signal) {
+        reached.push(root.clone());
+    }
+    Ok(reached)
+}
+
 /// The processes that carry `KEY=value` in the environment they were started with, or that are in the Job Object that
 /// process `session` began, and that may be looked at. For finding what a killed shim left behind; walks all processes.
 pub fn of_run(variable: &str, session: u32) -> Vec<u32> {

@@ -113,6 +113,8 @@ struct Running {
     recheck_ms: Option<u64>,
     /// When its port file was seen to have gone.
     vanished_ms: Option<u64>,
+    /// It listens, and not on a port that it has announced, as its settings ask for.
+    is_unannounced: bool,
 }
 
 impl Running {
@@ -454,7 +456,13 @@ impl Server {
             return;
         }
         let before = running.serving.clone();
-        running.serving = choose(sight, running.life.asked_port, before.as_ref().map(|s| s.port)).cloned();
+        let announce = self.plan.settings.announce.as_ref();
+        let current = before.as_ref().map(|socket| socket.port);
+        running.serving = choose(sight, running.life.asked_port, current, announce.is_some()).cloned();
+        running.is_unannounced = announce.is_some() && running.serving.is_none() && !sight.sockets.is_empty();
+        if let Some(announce) = announce.filter(|_| running.is_unannounced && running.stage == Stage::Starting) {
+            self.reason = Some(format!("listens, and has not announced its port in {} yet", announce.place()));
+        }
         if let Some(socket) = &running.serving
             && self.last_owner.as_ref() != Some(&socket.owner)
         {
@@ -745,7 +753,13 @@ impl Server {
         let is_due = |at: Option<u64>| at.is_some_and(|at| at <= now.mono_ms);
         if is_due(running.slow_ms) {
             running.slow_ms = None;
-            let what = if running.serving.is_some() { "listens, but is not ready" } else { "nothing listens" };
+            let what = match &self.plan.settings.announce {
+                _ if running.serving.is_some() => "listens, but is not ready".to_owned(),
+                Some(announce) if running.is_unannounced => {
+                    format!("listens, and has not announced its port in {}", announce.place())
+                }
+                _ => "nothing listens".to_owned(),
+            };
             self.reason = Some(format!("{what} after {}", humantime::format_duration(timeout)));
         }
         if let Stage::Lost { since_ms } = running.stage
@@ -790,6 +804,7 @@ impl Server {
             rewritten_ms: None,
             recheck_ms: None,
             vanished_ms: None,
+            is_unannounced: false,
         });
         self.watch(Attention::Close, out);
     }

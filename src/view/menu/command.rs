@@ -42,6 +42,8 @@ pub enum Command {
     AtLogin,
     /// Notify, or not any more.
     Notifications,
+    /// Ask when quitting whether servers go on, or do what was answered last.
+    AskAtQuit,
     /// Show the folder of all logs.
     LogsFolder,
     /// Say what this is.
@@ -51,6 +53,31 @@ pub enum Command {
 }
 
 impl Command {
+    /// The repo it is about; `None` when it is about all.
+    pub fn repo(&self) -> Option<&str> {
+        match self {
+            Self::Open(id)
+            | Self::Start(id)
+            | Self::Stop(id)
+            | Self::Restart(id)
+            | Self::Logs(id)
+            | Self::CopyUrl(id)
+            | Self::Why(id) => Some(&id.repo),
+            Self::Folder(repo) | Self::Terminal(repo) | Self::Trust(repo) | Self::Pin(repo) | Self::Remove(repo) => {
+                Some(repo)
+            }
+            Self::Add
+            | Self::StartAll
+            | Self::StopAll
+            | Self::AtLogin
+            | Self::Notifications
+            | Self::AskAtQuit
+            | Self::LogsFolder
+            | Self::About
+            | Self::Quit => None,
+        }
+    }
+
     fn parts(&self) -> (&'static str, Option<String>) {
         match self {
             Self::Open(id) => ("open", Some(id.to_string())),
@@ -70,6 +97,7 @@ impl Command {
             Self::StopAll => ("stop-all", None),
             Self::AtLogin => ("at-login", None),
             Self::Notifications => ("notifications", None),
+            Self::AskAtQuit => ("ask-at-quit", None),
             Self::LogsFolder => ("logs-folder", None),
             Self::About => ("about", None),
             Self::Quit => ("quit", None),
@@ -103,6 +131,7 @@ impl FromStr for Command {
                 "stop-all" => Self::StopAll,
                 "at-login" => Self::AtLogin,
                 "notifications" => Self::Notifications,
+                "ask-at-quit" => Self::AskAtQuit,
                 "logs-folder" => Self::LogsFolder,
                 "about" => Self::About,
                 "quit" => Self::Quit,

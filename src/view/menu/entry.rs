@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::Command;
+use super::{Command, Lamp};
 
 /// One entry. Its title is plain text: who renders it escapes what the platform takes for a mnemonic.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,6 +13,8 @@ pub struct Entry {
     pub title: Cow<'static, str>,
     /// False where it makes no sense now.
     pub is_enabled: bool,
+    /// What is shown before the title, of what has a state.
+    pub lamp: Option<Lamp>,
     /// What sort of entry.
     pub kind: Kind,
 }
@@ -41,6 +43,8 @@ pub struct Patch {
     pub is_enabled: Option<bool>,
     /// Whether it is on from now on.
     pub is_checked: Option<bool>,
+    /// What is shown before the title from now on.
+    pub lamp: Option<Lamp>,
 }
 
 /// What is different between two menus.
@@ -54,32 +58,48 @@ pub enum Difference {
 
 impl Entry {
     pub(super) fn item(command: &Command, title: Cow<'static, str>, is_enabled: bool) -> Self {
-        Self { id: command.to_string(), title, is_enabled, kind: Kind::Item }
+        Self { id: command.to_string(), title, is_enabled, lamp: None, kind: Kind::Item }
     }
 
     /// The same for the many that every repo has: the command by its word and what it is about.
     pub(super) fn item_of(word: &str, target: &str, title: Cow<'static, str>, is_enabled: bool) -> Self {
-        Self { id: [word, ":", target].concat(), title, is_enabled, kind: Kind::Item }
+        Self { id: [word, ":", target].concat(), title, is_enabled, lamp: None, kind: Kind::Item }
     }
 
     pub(super) fn check(command: &Command, title: Cow<'static, str>, is_checked: bool) -> Self {
-        Self { id: command.to_string(), title, is_enabled: true, kind: Kind::Check(is_checked) }
+        Self { id: command.to_string(), title, is_enabled: true, lamp: None, kind: Kind::Check(is_checked) }
     }
 
     pub(super) fn text(id: &str, title: String) -> Self {
-        Self { id: id.to_owned(), title: title.into(), is_enabled: false, kind: Kind::Item }
+        Self { id: id.to_owned(), title: title.into(), is_enabled: false, lamp: None, kind: Kind::Item }
     }
 
     pub(super) fn submenu(id: String, title: String, entries: Vec<Self>) -> Self {
-        Self { id, title: title.into(), is_enabled: true, kind: Kind::Submenu(entries) }
+        Self { id, title: title.into(), is_enabled: true, lamp: None, kind: Kind::Submenu(entries) }
+    }
+
+    pub(super) fn with_lamp(self, lamp: Lamp) -> Self {
+        Self { lamp: Some(lamp), ..self }
     }
 
     pub(super) fn separator() -> Self {
-        Self { id: String::new(), title: Cow::Borrowed(""), is_enabled: false, kind: Kind::Separator }
+        Self { id: String::new(), title: Cow::Borrowed(""), is_enabled: false, lamp: None, kind: Kind::Separator }
+    }
+
+    /// Changes what a patch says; its own id and what is inside of it stay.
+    pub fn apply(&mut self, patch: Patch) {
+        if let Some(title) = patch.title {
+            self.title = title.into();
+        }
+        self.is_enabled = patch.is_enabled.unwrap_or(self.is_enabled);
+        self.lamp = patch.lamp.or(self.lamp);
+        if let (Kind::Check(is_on), Some(is_checked)) = (&mut self.kind, patch.is_checked) {
+            *is_on = is_checked;
+        }
     }
 
     /// Collects what is different from `old`; false when the shape is.
-    fn compare(&self, old: &Self, patches: &mut Vec<Patch>) -> bool {
+    pub(super) fn compare(&self, old: &Self, patches: &mut Vec<Patch>) -> bool {
         let is_checked = match (&self.kind, &old.kind) {
             (Kind::Item, Kind::Item) | (Kind::Separator, Kind::Separator) | (Kind::Submenu(_), Kind::Submenu(_)) => {
                 None
@@ -87,13 +107,14 @@ impl Entry {
             (Kind::Check(now), Kind::Check(before)) => (now != before).then_some(*now),
             _ => return false,
         };
-        if self.id != old.id {
+        if self.id != old.id || self.lamp.is_some() != old.lamp.is_some() {
             return false;
         }
         let title = (self.title != old.title).then(|| self.title.clone().into_owned());
         let is_enabled = (self.is_enabled != old.is_enabled).then_some(self.is_enabled);
-        if title.is_some() || is_enabled.is_some() || is_checked.is_some() {
-            patches.push(Patch { id: self.id.clone(), title, is_enabled, is_checked });
+        let lamp = self.lamp.filter(|lamp| old.lamp != Some(*lamp));
+        if title.is_some() || is_enabled.is_some() || is_checked.is_some() || lamp.is_some() {
+            patches.push(Patch { id: self.id.clone(), title, is_enabled, is_checked, lamp });
         }
         match (&self.kind, &old.kind) {
             (Kind::Submenu(now), Kind::Submenu(before)) => compare(before, now, patches),

@@ -11,7 +11,7 @@ mod server;
 pub use command::Command;
 pub use entry::{Difference, Entry, Kind, Patch, difference};
 pub use front::{ROOM, choose as choose_front};
-pub use root::{Scene, about, build, counts, lamp};
+pub use root::{Scene, Switches, about, build, counts, lamp, refresh};
 pub use server::why;
 
 use std::borrow::Cow;
@@ -29,6 +29,18 @@ pub enum Lamp {
     Busy,
     /// Something failed, or runs and does not serve.
     Failed,
+}
+
+impl Lamp {
+    /// The same as a sign before a title, for menus without pictures: readable without colours.
+    pub fn sign(self) -> &'static str {
+        match self {
+            Self::Off => "○",
+            Self::Ready => "●",
+            Self::Busy => "◐",
+            Self::Failed => "✕",
+        }
+    }
 }
 
 /// How the platform writes the titles of a menu.

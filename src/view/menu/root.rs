@@ -1,10 +1,10 @@
 //! The whole menu: head line, repos, and what concerns all of them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
-use super::server::{brief, entries, needs_approval, sign};
-use super::{Command, Entry, Kind, Lamp, Manner, ROOM, can_start, can_stop, lamp_of, short};
+use super::server::{brief, entries, needs_approval};
+use super::{Command, Difference, Entry, Kind, Lamp, Manner, Patch, ROOM, can_start, can_stop, lamp_of, short};
 use crate::model::{State, Status, Timestamp};
 
 /// Everything that the menu shows.
@@ -18,10 +18,8 @@ pub struct Scene<'a> {
     pub front: &'a [String],
     /// Those that are kept there.
     pub pinned: &'a BTreeSet<String>,
-    /// Whether the tray starts at login.
-    pub at_login: bool,
-    /// Whether it notifies.
-    pub notifies: bool,
+    /// What can be switched on and off.
+    pub switches: Switches,
     /// What is being done, such as a question that stands: it cannot be asked for again meanwhile.
     pub busy: &'a BTreeSet<Command>,
     /// How titles are written.
@@ -30,11 +28,21 @@ pub struct Scene<'a> {
     pub now: Timestamp,
 }
 
+/// What can be switched on and off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Switches {
+    /// Whether the tray starts at login.
+    pub at_login: bool,
+    /// Whether it notifies.
+    pub notifies: bool,
+    /// Whether it asks, when it is to end, if servers go on.
+    pub asks_at_quit: bool,
+}
+
 /// The menu of a scene.
 pub fn build(scene: &Scene<'_>) -> Vec<Entry> {
-    let title = |text: &'static str| scene.manner.of(text);
     let repos = by_repo(scene.servers);
-    let mut menu = vec![Entry::text("head", head(scene)), Entry::separator()];
+    let mut menu = vec![head(scene), Entry::separator()];
     let rows = |names: &mut dyn Iterator<Item = &str>| -> Vec<Entry> {
         names.filter_map(|name| repos.get(name).map(|servers| repo(scene, name, servers, repos.len()))).collect()
     };
@@ -45,26 +53,79 @@ pub fn build(scene: &Scene<'_>) -> Vec<Entry> {
             let entries = rows(&mut names.into_iter());
             Entry::submenu(format!("group:{}", folder.display()), short(&home_short(folder)), entries)
         });
-        menu.push(Entry::submenu("all".to_owned(), title("All repositories").into_owned(), groups.collect()));
+        let title = scene.manner.of("All repositories").into_owned();
+        menu.push(Entry::submenu(ALL.to_owned(), title, groups.collect()));
     }
-    let any = |can: fn(&Status) -> bool| scene.is_connected && scene.servers.iter().any(can);
     if !repos.is_empty() {
         menu.push(Entry::separator());
     }
-    menu.extend([
+    menu.extend(of_all(scene));
+    menu
+}
+
+/// Makes anew what `menu` shows of these repos, and of all together; everything else is as it was and is not looked at,
+/// so that this takes no longer with hundreds of repos than with one. Says what changed; where that is the shape, `menu`
+/// has to be built.
+pub fn refresh(menu: &mut [Entry], scene: &Scene<'_>, repos: &BTreeSet<String>) -> Difference {
+    let count = scene.servers.chunk_by(is_same_repo).count();
+    let rows = repos.iter().map(|name| repo(scene, name, servers_of(scene.servers, name), count));
+    let of_all = of_all(scene).into_iter().filter(|entry| entry.kind != Kind::Separator);
+    let mut fresh: HashMap<String, Entry> =
+        std::iter::once(head(scene)).chain(rows).chain(of_all).map(|entry| (entry.id.clone(), entry)).collect();
+    let mut patches = Vec::new();
+    let has_shape = replace(menu, &mut fresh, &mut patches) && fresh.is_empty();
+    if has_shape { Difference::InPlace(patches) } else { Difference::Shape }
+}
+
+/// Puts entries in the place of those with their ids; false when one of them has another shape.
+fn replace(menu: &mut [Entry], fresh: &mut HashMap<String, Entry>, patches: &mut Vec<Patch>) -> bool {
+    for entry in menu {
+        if let Some(new) = fresh.remove(&entry.id) {
+            if !new.compare(entry, patches) {
+                return false;
+            }
+            *entry = new;
+        } else if let Kind::Submenu(inside) = &mut entry.kind
+            // What is in a repo's own is replaced with it.
+            && !entry.id.starts_with(REPO)
+            && !replace(inside, fresh, patches)
+        {
+            return false;
+        }
+    }
+    true
+}
+
+/// The id of the submenu of all repos that are not at the root.
+const ALL: &str = "all";
+/// How the id of a repo's submenu begins.
+const REPO: &str = "repo:";
+
+/// What concerns all repos, below them.
+fn of_all(scene: &Scene<'_>) -> Vec<Entry> {
+    let title = |text: &'static str| scene.manner.of(text);
+    let any = |can: fn(&Status) -> bool| scene.is_connected && scene.servers.iter().any(can);
+    let mut entries = vec![
         Entry::item(&Command::Add, title("Add repository…"), true),
         Entry::item(&Command::StartAll, title("Start all"), any(can_start)),
         Entry::item(&Command::StopAll, title("Stop all"), any(can_stop)),
         Entry::separator(),
-        Entry::check(&Command::AtLogin, title("Start at login"), scene.at_login),
-        Entry::check(&Command::Notifications, title("Notifications"), scene.notifies),
+        Entry::check(&Command::AtLogin, title("Start at login"), scene.switches.at_login),
+        Entry::check(&Command::Notifications, title("Notifications"), scene.switches.notifies),
+        Entry::check(&Command::AskAtQuit, title("Ask when quitting"), scene.switches.asks_at_quit),
         Entry::item(&Command::LogsFolder, title("Show logs folder"), true),
         Entry::item(&Command::About, title("About Pierhead"), true),
         Entry::separator(),
         Entry::item(&Command::Quit, title("Quit"), true),
-    ]);
-    scene.busy.iter().for_each(|command| disable(&mut menu, &command.to_string()));
-    menu
+    ];
+    disable_busy(&mut entries, scene.busy);
+    entries
+}
+
+fn disable_busy(entries: &mut [Entry], busy: &BTreeSet<Command>) {
+    for command in busy {
+        disable(entries, &command.to_string());
+    }
 }
 
 fn disable(entries: &mut [Entry], id: &str) {
@@ -108,23 +169,31 @@ pub fn about(version: &str) -> String {
     )
 }
 
-fn head(scene: &Scene<'_>) -> String {
-    if !scene.is_connected {
-        return "connecting…".to_owned();
-    }
-    if scene.servers.is_empty() { "no repositories yet".to_owned() } else { counts(scene.servers) }
+fn head(scene: &Scene<'_>) -> Entry {
+    let words = match scene {
+        Scene { is_connected: false, .. } => "connecting…".to_owned(),
+        Scene { servers: [], .. } => "no repositories yet".to_owned(),
+        Scene { servers, .. } => counts(servers),
+    };
+    Entry::text("head", words)
 }
 
-fn by_repo(servers: &[Status]) -> BTreeMap<&str, Vec<&Status>> {
-    let mut repos: BTreeMap<&str, Vec<&Status>> = BTreeMap::new();
-    for server in servers {
-        repos.entry(&server.repo).or_default().push(server);
-    }
-    repos
+fn is_same_repo(one: &Status, other: &Status) -> bool {
+    one.repo == other.repo
+}
+
+fn by_repo(servers: &[Status]) -> BTreeMap<&str, &[Status]> {
+    servers.chunk_by(is_same_repo).map(|servers| (servers[0].repo.as_str(), servers)).collect()
+}
+
+fn servers_of<'a>(servers: &'a [Status], repo: &str) -> &'a [Status] {
+    let begin = servers.partition_point(|server| server.repo.as_str() < repo);
+    let end = servers.partition_point(|server| server.repo.as_str() <= repo);
+    &servers[begin..end]
 }
 
 /// Names by the folder that their repos lie in.
-fn grouped<'a>(repos: &BTreeMap<&str, Vec<&'a Status>>, names: &[&'a str]) -> BTreeMap<&'a Path, Vec<&'a str>> {
+fn grouped<'a>(repos: &BTreeMap<&str, &'a [Status]>, names: &[&'a str]) -> BTreeMap<&'a Path, Vec<&'a str>> {
     let mut groups: BTreeMap<&Path, Vec<&str>> = BTreeMap::new();
     for name in names {
         let root = repos.get(name).and_then(|servers| servers.first()).map(|server| server.root.as_path());
@@ -144,7 +213,7 @@ fn home_short(folder: &Path) -> String {
 }
 
 /// A repo: its one server's entries, or a submenu for each of several; then what concerns the repo.
-fn repo(scene: &Scene<'_>, name: &str, servers: &[&Status], repos: usize) -> Entry {
+fn repo(scene: &Scene<'_>, name: &str, servers: &[Status], repos: usize) -> Entry {
     let title = |text: &'static str| scene.manner.of(text);
     let is_there = servers.iter().any(|server| !server.missing);
     let mut inside = match servers {
@@ -155,7 +224,7 @@ fn repo(scene: &Scene<'_>, name: &str, servers: &[&Status], repos: usize) -> Ent
         inside.push(Entry::separator());
     }
     let of_repo = |word: &str, text, is_enabled| Entry::item_of(word, name, title(text), is_enabled);
-    inside.push(of_repo("trust", "Trust…", servers.iter().any(|server| needs_approval(server))));
+    inside.push(of_repo("trust", "Trust…", servers.iter().any(needs_approval)));
     inside.push(Entry::separator());
     inside.push(of_repo("folder", "Open folder", is_there));
     inside.push(of_repo("terminal", "Open terminal here", is_there));
@@ -167,30 +236,29 @@ fn repo(scene: &Scene<'_>, name: &str, servers: &[&Status], repos: usize) -> Ent
         ));
     }
     inside.push(of_repo("remove", "Remove…", true));
-    Entry::submenu(format!("repo:{name}"), repo_title(name, servers), inside)
+    disable_busy(&mut inside, scene.busy);
+    let lamp = servers.iter().map(lamp_of).max().unwrap_or(Lamp::Off);
+    Entry::submenu([REPO, name].concat(), repo_title(name, servers, lamp), inside).with_lamp(lamp)
 }
 
 fn submenu(server: &Status, scene: &Scene<'_>) -> Entry {
-    let title = with_words(&format!("{} {}", sign(lamp_of(server)), server.server), &brief(server));
-    Entry::submenu(format!("server:{}", server.id()), title, entries(server, scene.manner, scene.now))
+    let title = with_words(&server.server, &brief(server));
+    let inside = entries(server, scene.manner, scene.now);
+    Entry::submenu(format!("server:{}", server.id()), title, inside).with_lamp(lamp_of(server))
 }
 
-fn repo_title(name: &str, servers: &[&Status]) -> String {
-    let lamp = servers.iter().map(|server| lamp_of(server)).max().unwrap_or(Lamp::Off);
-    let title = format!("{} {name}", sign(lamp));
+fn repo_title(name: &str, servers: &[Status], lamp: Lamp) -> String {
     let ready = servers.iter().filter(|server| server.state == State::Ready).count();
     let worst = servers.iter().max_by_key(|server| lamp_of(server));
     match (servers, lamp, worst) {
-        ([only], _, _) => with_words(&title, &brief(only)),
+        ([only], _, _) => with_words(name, &brief(only)),
         (_, Lamp::Ready, _) if ready < servers.len() => {
-            with_words(&title, &format!("{ready} of {} ready", servers.len()))
+            with_words(name, &format!("{ready} of {} ready", servers.len()))
         }
-        (_, Lamp::Ready, _) => with_words(&title, "all ready"),
-        (_, Lamp::Busy | Lamp::Failed, Some(worst)) => {
-            with_words(&title, &format!("{} {}", worst.server, brief(worst)))
-        }
-        (_, _, Some(_)) if servers.iter().any(|server| needs_approval(server)) => with_words(&title, "needs approval"),
-        _ => title,
+        (_, Lamp::Ready, _) => with_words(name, "all ready"),
+        (_, Lamp::Busy | Lamp::Failed, Some(worst)) => with_words(name, &format!("{} {}", worst.server, brief(worst))),
+        (_, _, Some(_)) if servers.iter().any(needs_approval) => with_words(name, "needs approval"),
+        _ => name.to_owned(),
     }
 }
 

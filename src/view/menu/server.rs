@@ -6,16 +6,6 @@ use super::{Entry, Lamp, Manner, can_start, can_stop, coarse_age, lamp_of, short
 use crate::model::{Origin, State, Status, Timestamp};
 use crate::view::presentable;
 
-/// The sign before a name: readable without colours.
-pub(super) fn sign(lamp: Lamp) -> &'static str {
-    match lamp {
-        Lamp::Off => "○",
-        Lamp::Ready => "●",
-        Lamp::Busy => "◐",
-        Lamp::Failed => "✕",
-    }
-}
-
 /// What it is doing in a few words, for the row above its submenu.
 pub(super) fn brief(server: &Status) -> String {
     match (server.state, server.port) {

@@ -51,8 +51,7 @@ fn menu_while(servers: &[Status], busy: &BTreeSet<Command>, change: impl FnOnce(
         is_connected: true,
         front: &front,
         pinned: &pinned,
-        at_login: false,
-        notifies: true,
+        switches: Switches { at_login: false, notifies: true, asks_at_quit: true },
         busy,
         manner: Manner::Sentence,
         now: NOW,
@@ -66,7 +65,9 @@ fn text(entries: &[Entry]) -> String {
     fn push(text: &mut String, entries: &[Entry], depth: usize) {
         for entry in entries {
             let gap = "  ".repeat(depth);
-            let title = if entry.is_enabled { entry.title.to_string() } else { format!("[{}]", entry.title) };
+            let sign = entry.lamp.map(|lamp| format!("{} ", lamp.sign())).unwrap_or_default();
+            let title = format!("{sign}{}", entry.title);
+            let title = if entry.is_enabled { title } else { format!("[{title}]") };
             match &entry.kind {
                 Kind::Separator => _ = writeln!(text, "{gap}--"),
                 Kind::Check(true) => _ = writeln!(text, "{gap}{title} ✓"),
@@ -142,6 +143,7 @@ Stop all
 --
 Start at login
 Notifications ✓
+Ask when quitting ✓
 Show logs folder
 About Pierhead
 --

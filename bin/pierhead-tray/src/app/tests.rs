@@ -189,7 +189,28 @@ fn quitting_asks_once_and_only_when_something_runs() {
     assert_eq!(on(&mut app, Event::Ending(Ending::Stay)), []);
     on(&mut app, Event::Done(Command::Quit));
     assert_eq!(click(&mut app, "quit"), does("quit", Deed::AskHowToEnd(1)));
-    assert_eq!(on(&mut app, Event::Ending(Ending::StopServers)), [Action::Quit(Ending::StopServers)]);
+    let actions = on(&mut app, Event::Ending(Ending::StopServers));
+    let [Action::Remember(memory), Action::Quit(Ending::StopServers), ..] = &actions[..] else { panic!("{actions:?}") };
+    assert_eq!(memory.at_quit, AtQuit::StopServers);
+}
+
+#[test]
+fn an_answer_is_kept_until_asking_is_wanted_again() {
+    let mut app = app(&[("shop/web", State::Ready)]);
+    let asks = |app: &App| app.scene(Timestamp(0)).switches.asks_at_quit;
+    on(&mut app, Event::Ending(Ending::StopServers));
+    assert!(!asks(&app));
+    assert_eq!(click(&mut app, "quit"), [Action::Quit(Ending::StopServers)]);
+    click(&mut app, "ask-at-quit");
+    assert!(asks(&app));
+    assert_eq!(click(&mut app, "quit"), does("quit", Deed::AskHowToEnd(1)));
+    // Where nobody can be asked nothing is stopped, and nothing was answered.
+    assert_eq!(on(&mut app, Event::NobodyAnswers), [Action::Quit(Ending::LeaveServers)]);
+    assert!(asks(&app));
+    // Who wants no question and has never answered one loses no server.
+    click(&mut app, "ask-at-quit");
+    on(&mut app, Event::Done(Command::Quit));
+    assert_eq!(click(&mut app, "quit"), [Action::Quit(Ending::LeaveServers)]);
 }
 
 #[test]
@@ -210,4 +231,51 @@ fn starting_at_login_shows_as_it_was_read() {
     let [Action::Change(patches)] = &actions[..] else { panic!("{actions:?}") };
     assert_eq!((patches[0].id.as_str(), patches[0].is_checked), ("at-login", Some(true)));
     assert_eq!(click(&mut app, "at-login"), does("at-login", Deed::SetAtLogin(false)));
+}
+
+#[test]
+fn what_is_drawn_in_part_is_what_would_be_drawn_as_a_whole() {
+    let states = [State::Stopped, State::Starting, State::Ready, State::Failed, State::Waiting, State::Stopping];
+    let many: Vec<String> = (0..24).flat_map(|n| [format!("r{n:02}/api"), format!("r{n:02}/web")]).collect();
+    let mut app = App::new(Memory::default(), Manner::Sentence, "/logs".into());
+    let servers = many.iter().map(|id| server(id, State::Stopped)).collect();
+    on(&mut app, Event::Connected(servers));
+    let mut panel = app.shown.clone();
+    // A walk through every repo and all that can happen to it, in an order that repeats itself late.
+    for step in 0..400_usize {
+        let id = &many[step * 7 % many.len()];
+        let repo = id.split('/').next().unwrap().to_owned();
+        let event = match step * 5 % 13 {
+            0 => Event::Clicked(format!("pin:{repo}")),
+            1 => Event::Clicked(format!("remove:{repo}")),
+            2 => Event::Done(Command::Remove(repo)),
+            3 => Event::Removed(id.parse().unwrap()),
+            4 => Event::Disconnected,
+            5 => Event::Connected(app.servers.clone()),
+            6 => Event::AtLogin(step % 2 == 0),
+            7 => Event::Clicked(format!("open:{id}")),
+            8 => Event::Done(Command::Open(id.parse().unwrap())),
+            _ => Event::Changed(Box::new(server(id, states[step / 3 % states.len()]))),
+        };
+        for action in on(&mut app, event) {
+            match action {
+                Action::Show(menu) => panel = menu,
+                Action::Change(patches) => patches.into_iter().for_each(|patch| change(&mut panel, &patch)),
+                _ => {}
+            }
+        }
+        assert_eq!(app.shown, menu::build(&app.scene(Timestamp(0))), "at {step}");
+        assert_eq!(panel, app.shown, "at {step}");
+    }
+}
+
+fn change(entries: &mut [Entry], patch: &Patch) {
+    for entry in entries {
+        if entry.id == patch.id {
+            entry.apply(patch.clone());
+        }
+        if let menu::Kind::Submenu(inside) = &mut entry.kind {
+            change(inside, patch);
+        }
+    }
 }

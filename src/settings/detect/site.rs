@@ -1,0 +1,70 @@
+//! Sites that are made from files, and files that are a site.
+
+use super::ground::Ground;
+use super::python::Runner;
+use super::{Candidate, Found, PortUse};
+
+pub(super) fn find(ground: &Ground) -> Found {
+    let bare = super::package::bare_file(ground);
+    if !bare.servers.is_empty() {
+        return bare;
+    }
+    Found::of(caddy(ground).or_else(|| made(ground)).or_else(|| files(ground)))
+}
+
+fn caddy(ground: &Ground) -> Option<Candidate> {
+    let file = ground.text("Caddyfile")?;
+    let mut candidate = Candidate::new("web", "caddy run", ground, "Caddyfile is there".to_owned());
+    candidate.detected.port =
+        if file.contains("{$PORT") || file.contains("{env.PORT") { PortUse::Port } else { PortUse::Own };
+    if file.contains("{$ADMIN_PORT") {
+        // Its own default is one for all.
+        candidate = candidate.variables([("ADMIN_PORT".to_owned(), "0".to_owned())]);
+    }
+    Some(candidate)
+}
+
+/// By the settings' file of a generator.
+fn made(ground: &Ground) -> Option<Candidate> {
+    let python = |line: &str| Runner::of(ground).module(line);
+    let has_all = |names: &[&str]| names.iter().all(|name| ground.has(name) || ground.has_folder(name));
+    let is_hugo = has_all(&["content"]) && (has_all(&["themes"]) || has_all(&["layouts"]) || has_all(&["archetypes"]));
+    let hugo = ground.first(&["hugo.toml", "hugo.yaml", "hugo.yml", "hugo.json"]);
+    let hugo = hugo.or_else(|| ground.first(&["config.toml", "config.yaml"]).filter(|_| is_hugo));
+    let zola = ground.first(&["config.toml"]).filter(|_| has_all(&["content", "templates"]));
+    let (file, line) = if let Some(file) = ground.first(&["mkdocs.yml", "mkdocs.yaml"]) {
+        (file, python("mkdocs serve"))
+    } else if let Some(file) = ground.first(&["zensical.toml"]) {
+        (file, python("zensical serve"))
+    } else if let Some(file) = ground.first(&["book.toml"]) {
+        (file, "mdbook serve".to_owned())
+    } else if let Some(file) = zola {
+        (file, "zola serve".to_owned())
+    } else if let Some(file) = hugo {
+        (file, "hugo server".to_owned())
+    } else if let Some(file) = ground.first(&["_config.yml"]) {
+        (file, "jekyll serve".to_owned())
+    } else if let Some(file) = ground.first(&["_quarto.yml"]) {
+        (file, "quarto preview".to_owned())
+    } else if let Some(file) = ground.first(&["pelicanconf.py"]) {
+        (file, python("pelican -lr"))
+    } else if let Some(file) = ground.first(&["wrangler.toml", "wrangler.jsonc", "wrangler.json"]) {
+        (file, "npx wrangler dev".to_owned())
+    } else if let Some(file) = ground.first(&[".eleventy.js", "eleventy.config.js", "eleventy.config.mjs"]) {
+        (file, "npx @11ty/eleventy --serve".to_owned())
+    } else {
+        return None;
+    };
+    Some(Candidate::new("web", &line, ground, format!("{} is there", ground.path_of(file))))
+}
+
+/// Files that a browser shows as they are.
+fn files(ground: &Ground) -> Option<Candidate> {
+    let pages =
+        ["index.html", "public/index.html", "www/index.html", "site/index.html", "docs/index.html", "src/index.html"];
+    let page = ground.first(&pages)?;
+    let folder = page.strip_suffix("/index.html");
+    let words = ["pierhead", "static"].into_iter().chain(folder).map(str::to_owned).collect();
+    let why = format!("{} is there, and nothing that says how else it is served", ground.path_of(page));
+    Some(Candidate::words("web", words, ground, why))
+}
