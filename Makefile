@@ -1,5 +1,5 @@
 # Thin on purpose: each target is one script or a few cargo calls.
-.PHONY: test torture lint cross demo bench setup manual licences
+.PHONY: test torture lint cross tauri demo screenshots bench setup manual licences
 
 # More tests at once than there are processors: most of them wait for something.
 test: export RUST_TEST_THREADS ?= 6
@@ -18,14 +18,24 @@ lint:
 	cargo fmt --check
 	cargo clippy --all-targets -- -D warnings
 	cargo clippy --no-default-features --lib -- -D warnings
+	cargo clippy --no-default-features --features launch --lib --example launch -- -D warnings
 
 cross:
 	.ci/cross
 
+# The Tauri app of examples/tauri, under a display of its own.
+tauri:
+	.ci/tauri
+
 demo:
 	.ci/setup demo
 	cargo build --release
-	assets/demo target/release/pierhead
+	assets/demo "$${CARGO_TARGET_DIR:-target}/release/pierhead"
+
+screenshots:
+	.ci/setup screenshots
+	cargo build --release
+	assets/make-screenshots "$${CARGO_TARGET_DIR:-target}/release"
 
 bench:
 	cargo bench

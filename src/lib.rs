@@ -1,7 +1,8 @@
 //! Pierhead's library: the port file for other Rust programs, and everything the `pierhead` binary is made of.
 //!
 //! With `default-features = false` it is the port file alone, with few dependencies and no async runtime:
-//! [`publish`] one from a server, [`discover`] the one of a directory, and judge it.
+//! [`publish`] one from a server, [`discover`] the one of a directory, and judge it. The feature `launch` adds what a
+//! program needs that starts its own server: [`Launch`].
 
 pub mod model;
 pub mod os;
@@ -9,6 +10,8 @@ pub mod paths;
 pub mod portfile;
 pub mod survey;
 
+#[cfg(feature = "launch")]
+pub use launch::{Launch, LaunchError, Running};
 pub use survey::{Publication, Sighting, Spot, discover, publish};
 
 #[cfg(feature = "cli")]
@@ -21,11 +24,13 @@ pub mod cli;
 pub mod client;
 #[cfg(feature = "cli")]
 pub mod daemon;
-#[cfg(feature = "cli")]
+#[cfg(feature = "launch")]
+pub mod launch;
+#[cfg(feature = "launch")]
 pub mod settings;
 #[cfg(feature = "cli")]
 pub mod shim;
-#[cfg(feature = "cli")]
+#[cfg(feature = "launch")]
 pub mod supervisor;
 #[cfg(feature = "cli")]
 pub mod view;

@@ -102,6 +102,24 @@ fn every_server_writes_where_it_is_told_to_and_privately() {
     }
 }
 
+#[test]
+fn a_parent_starts_its_server_as_shown() {
+    let sandbox = Sandbox::new();
+    let repo = sandbox.repo("shop").git().write();
+    let mut command = Command::new(example("examples/launch.rs"));
+    command.arg(fixture()).env("BROWSER", "true");
+    let parent = begin(&sandbox, &repo, &mut command);
+    let line = parent.wait_line("started http://");
+    let url = in_repo(&sandbox, &repo, &mut snippet(&repo, "pierhead"), &["url"]).ok().line().to_owned();
+    assert!(line.contains(&url), "{line}");
+    parent.signal(Signal::KILL);
+    parent.finish();
+    for pid in sandbox.processes() {
+        limits::wait_gone(pid);
+    }
+    assert!(!repo.port_file().exists());
+}
+
 // ---- every day
 
 #[test]
@@ -295,6 +313,10 @@ fn snippet(repo: &Repo, name: &str) -> Command {
     };
     let path = repo.root.join(name);
     fs::write(&path, block(name)).unwrap();
+    for client in ["python/pierhead.py", "node/pierhead.mjs"] {
+        let client = root().join("clients").join(client);
+        fs::copy(&client, repo.root.join(client.file_name().unwrap())).unwrap();
+    }
     let mut command = Command::new(interpreter);
     command.arg(path);
     command

@@ -12,7 +12,7 @@ mod rows;
 
 /// Top-level modules and their layer. A module imports lower layers only, so those of one layer do not know each other;
 /// within layer 1 alone neighbours may meet, as `paths` needs the port file's name.
-const LAYERS: [(&str, u8); 15] = [
+const LAYERS: [(&str, u8); 16] = [
     ("model", 0),
     ("announce", 1),
     ("paths", 1),
@@ -25,6 +25,7 @@ const LAYERS: [(&str, u8); 15] = [
     ("survey", 3),
     ("view", 3),
     ("daemon", 4),
+    ("launch", 4),
     ("shim", 4),
     ("cli", 6),
     ("main", 7),

@@ -4,8 +4,10 @@ mod beacon;
 mod dying;
 mod fleet;
 mod load;
+mod options;
 mod output;
 mod ownership;
+mod process;
 mod reading;
 mod report;
 mod roles;
@@ -13,10 +15,10 @@ mod samples;
 mod starting;
 mod weight;
 
-use std::collections::BTreeSet;
 use std::process::ExitCode;
 
 use fleet::Fleet;
+use options::Options;
 use report::Report;
 
 /// How many servers run in the small fleet and in the large one.
@@ -26,36 +28,6 @@ const MANY: usize = 200;
 const THOUSAND: usize = 1_000;
 /// How many repos are registered in the small fleet.
 const REPOS: usize = 100;
-
-/// What the environment asks for.
-struct Options {
-    only: Option<BTreeSet<u32>>,
-    quick: bool,
-}
-
-impl Options {
-    fn from_env() -> Self {
-        let only = std::env::var("BENCH_ONLY").ok().filter(|list| !list.is_empty());
-        let number = |word: &str| word.trim().parse().expect("BENCH_ONLY is a list of numbers, as in `1,5`");
-        Self {
-            only: only.map(|list| list.split(',').map(number).collect()),
-            quick: std::env::var("BENCH_QUICK").is_ok_and(|value| value == "1"),
-        }
-    }
-
-    fn wants(&self, figure: u32) -> bool {
-        self.only.as_ref().is_none_or(|only| only.contains(&figure))
-    }
-
-    fn wants_any(&self, figures: &[u32]) -> bool {
-        figures.iter().any(|figure| self.wants(*figure))
-    }
-
-    /// `full` repetitions, or a fifth of them.
-    fn times(&self, full: usize) -> usize {
-        if self.quick { (full / 5).max(3) } else { full }
-    }
-}
 
 /// Plays the role that the arguments name, else measures.
 pub(super) fn main() -> ExitCode {
@@ -89,6 +61,7 @@ fn with_few(options: &Options, report: &mut Report) {
     // First, while the daemon has done nothing else.
     if options.wants(6) {
         weight::daemon(options, report, &fleet, 6, REPOS);
+        weight::beside(options, report, &fleet);
     }
     if options.wants(1) {
         reading::port(options, report, &fleet);

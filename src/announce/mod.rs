@@ -163,9 +163,19 @@ impl Tool {
         }
     }
 
-    /// False for what a connection would disturb, or what answers no HTTP: it is judged by its sockets alone.
-    pub fn may_be_probed(self) -> bool {
-        !matches!(self, Self::FineCode | Self::Postgres)
+    /// True for what stands beside the pages that a repo serves, under its tool's name.
+    pub fn is_a_service(self) -> bool {
+        match self {
+            Self::Pm | Self::Next | Self::Astro | Self::Vinext | Self::Rails | Self::Pockode | Self::Wrangler => false,
+            Self::FineCode
+            | Self::Postgres
+            | Self::Jupyter
+            | Self::OpenCode
+            | Self::VibeKanban
+            | Self::Storybook
+            | Self::TensorBoard
+            | Self::Chromium => true,
+        }
     }
 
     /// Reads one of its files.

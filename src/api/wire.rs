@@ -1,8 +1,10 @@
 //! Requests and answers.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
-use crate::model::Status;
+use crate::model::{Offer, Status, Timestamp};
 
 /// Servers: the answer of `GET /v1/servers`, and `ls --json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -11,12 +13,15 @@ pub struct Servers {
     pub version: u32,
     /// By repo and name.
     pub servers: Vec<Status>,
+    /// Worktrees of registered repos that are not registered; only where all servers are listed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub offers: Vec<Offer>,
 }
 
 impl Servers {
     /// Of this version.
     pub fn new(servers: Vec<Status>) -> Self {
-        Self { version: super::VERSION, servers }
+        Self { version: super::VERSION, servers, offers: Vec::new() }
     }
 }
 
@@ -61,6 +66,22 @@ pub struct Request {
     /// Answer after this many milliseconds at the latest; 0 or absent: when a start shows no progress any more.
     #[serde(default)]
     pub timeout_ms: Option<u64>,
+    /// Ask the login shell for its environment again before a start.
+    #[serde(default)]
+    pub fresh_env: bool,
+}
+
+/// The body of `POST /v1/adopt`: a server that somebody else started is watched under a name from now on.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Adopt {
+    /// `REPO` for its default server, or `REPO/SERVER`, as it is told now.
+    pub target: String,
+    /// Its name from now on; as it is told now when absent.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// Watch it no more: it is told only as long as it runs.
+    #[serde(default)]
+    pub forget: bool,
 }
 
 /// The answer to a [`Request`].
@@ -70,6 +91,36 @@ pub struct Asked {
     pub servers: Vec<Status>,
     /// True when the time was up before it was done.
     pub timed_out: bool,
+}
+
+/// What a repo's servers begin with: the answer of `/v1/environment`. No values, as they may be secrets, but `PATH`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Environment {
+    /// The shape's version, 1.
+    pub version: u32,
+    /// The repo.
+    pub repo: String,
+    /// `login-shell`, or `daemon` for the daemon's own: as the user set it, or because the shell did not tell.
+    pub source: String,
+    /// The shell that was asked; null when none was.
+    #[schema(value_type = Option<String>)]
+    pub shell: Option<PathBuf>,
+    /// Where it was asked.
+    #[schema(value_type = Option<String>)]
+    pub folder: Option<PathBuf>,
+    /// When.
+    #[schema(value_type = Option<String>)]
+    pub asked_at: Option<Timestamp>,
+    /// How many milliseconds it took.
+    pub took_ms: Option<u64>,
+    /// How many variables there are.
+    pub variables: Option<usize>,
+    /// Why the shell did not tell.
+    pub problem: Option<String>,
+    /// The `PATH` of servers.
+    pub path: Option<String>,
+    /// The daemon's own `PATH`.
+    pub daemon_path: Option<String>,
 }
 
 /// The daemon itself: the answer of `GET /v1/daemon`, and `daemon status --json`.
@@ -98,6 +149,16 @@ pub enum Line {
     Snapshot {
         /// By repo and name.
         servers: Vec<Status>,
+        /// Worktrees that are not registered.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        offers: Vec<Offer>,
+    },
+    /// Worktrees came or went that are not registered: these are all of them now.
+    Offers {
+        /// RFC 3339.
+        at: String,
+        /// By repo.
+        offers: Vec<Offer>,
     },
     /// One server changed.
     Change {

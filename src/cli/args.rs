@@ -33,19 +33,21 @@ pub(super) enum Command {
     /// Start servers, what they depend on first, and print their URLs
     #[command(visible_alias = "start")]
     Up(Up),
-    /// Stop servers, their whole process trees
+    /// Stop servers, their whole process trees; what somebody else started only if it is named as REPO/SERVER
     #[command(visible_alias = "stop")]
     Down(Down),
     /// Stop servers and start them again
-    Restart(Up),
+    Restart(Restart),
+    /// Watch a server that somebody else started under a name that stays
+    Adopt(Adopt),
     /// Wait until servers are ready
     Wait(Wait),
     /// Print a server's port
     Port(Port),
     /// Print a server's URL
     Url(Port),
-    /// Print PORT, HOST and URL of a server as assignments for eval
-    Env(One),
+    /// Print PORT, HOST and URL of a server as assignments for eval; or what servers begin with
+    Env(Env),
     /// Open a server's page in the browser; start the server if needed
     Open(Open),
     /// Show a server's output
@@ -107,6 +109,10 @@ pub(super) struct Add {
     /// Approve the commands of what is registered as well
     #[arg(long, requires = "scan")]
     pub(super) approve: bool,
+    /// Register the worktrees that are offered: all of REPO, or the one of this name
+    #[arg(long, value_name = "REPO", num_args = 0..=1, conflicts_with_all = ["path", "name", "yes"])]
+    #[allow(clippy::option_option)]
+    pub(super) worktrees: Option<Option<String>>,
     #[command(flatten)]
     pub(super) json: Json,
 }
@@ -181,6 +187,24 @@ pub(super) struct Up {
 }
 
 #[derive(Debug, Args)]
+pub(super) struct Restart {
+    #[command(flatten)]
+    pub(super) up: Up,
+    /// Ask the login shell for its environment again
+    #[arg(long)]
+    pub(super) fresh_env: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Env {
+    #[command(flatten)]
+    pub(super) one: One,
+    /// Have the login shell asked again for what servers begin with, and say what came of it
+    #[arg(long)]
+    pub(super) refresh: bool,
+}
+
+#[derive(Debug, Args)]
 pub(super) struct Down {
     #[command(flatten)]
     pub(super) targets: Targets,
@@ -193,6 +217,21 @@ pub(super) struct Down {
     /// Wait no longer than this, as in 30s or 2m
     #[arg(long, value_parser = humantime::parse_duration)]
     pub(super) timeout: Option<Duration>,
+    #[command(flatten)]
+    pub(super) json: Json,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Adopt {
+    /// REPO or REPO/SERVER, as `ls` shows it; the repo of the current directory when not given
+    #[arg(value_name = "REPO[/SERVER]")]
+    pub(super) target: Option<String>,
+    /// Its name from now on; as `ls` shows it when not given
+    #[arg(long)]
+    pub(super) name: Option<String>,
+    /// Watch it no more: it is listed only as long as it runs
+    #[arg(long, conflicts_with = "name")]
+    pub(super) forget: bool,
     #[command(flatten)]
     pub(super) json: Json,
 }
@@ -260,7 +299,7 @@ pub(super) struct Run {
     /// The server's name; the repo's default server when not given
     #[arg(long)]
     pub(super) name: Option<String>,
-    /// A port file of its own; the repo's is left alone
+    /// A port file of its own; the repo's is left alone. It ends when the process that started it does
     #[arg(long, value_name = "PATH")]
     pub(super) port_file: Option<PathBuf>,
     /// Open the browser once it listens

@@ -1,11 +1,10 @@
 //! `open`: the browser at the verified URL.
 
-use std::process::{Command, Stdio};
-
 use super::args::{Open, Targets};
 use super::read::Serving;
 use super::{lifecycle, output, read, target};
 use crate::api::{Failure, Kind, Verb};
+use crate::launch::browse;
 use crate::survey::{Store, page_of, places};
 
 pub(super) fn open(open: &Open) -> Result<(), Failure> {
@@ -43,8 +42,7 @@ fn with_path(store: &Store, name: Option<&str>, url: &str) -> String {
     format!("{}/{}", url.trim_end_matches('/'), path.trim_start_matches('/'))
 }
 
-/// Opens the browser: `BROWSER` if it is set (a command, `%s` in it is replaced, alternatives behind colons are left
-/// out), else the system's. Without a display the URL alone is printed.
+/// Prints the URL and opens the browser there. Without a display the URL alone is printed.
 pub(super) fn show(url: &str) -> Result<(), Failure> {
     show_as(url, url)
 }
@@ -52,34 +50,11 @@ pub(super) fn show(url: &str) -> Result<(), Failure> {
 /// Prints a URL and opens another: a page of the user's own that leads to it with a key that is not to be seen.
 fn show_as(printed: &str, url: &str) -> Result<(), Failure> {
     output::print(&format!("{printed}\n"))?;
-    let failed = |error: std::io::Error| {
+    let opened = browse(url).map_err(|error| {
         Failure::new(Kind::Failed, format!("the browser could not be started: {error}")).hint(format!("open {url}"))
-    };
-    if let Ok(browser) = std::env::var("BROWSER")
-        && !browser.trim().is_empty()
-    {
-        return from_variable(&browser, url).map_err(failed);
-    }
-    if !has_display() {
+    })?;
+    if !opened {
         output::say("there is no display to open it on");
-        return Ok(());
     }
-    open::that_detached(url).map_err(failed)
-}
-
-fn from_variable(browser: &str, url: &str) -> std::io::Result<()> {
-    let first = browser.split(':').find(|entry| !entry.trim().is_empty()).unwrap_or(browser);
-    let mut words: Vec<String> = first.split_whitespace().map(|word| word.replace("%s", url)).collect();
-    if !first.contains("%s") {
-        words.push(url.to_owned());
-    }
-    let Some((program, arguments)) = words.split_first() else { return Ok(()) };
-    let mut command = Command::new(program);
-    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    command.spawn().map(|_| ())
-}
-
-fn has_display() -> bool {
-    let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    cfg!(not(target_os = "linux")) || is_set("DISPLAY") || is_set("WAYLAND_DISPLAY")
+    Ok(())
 }

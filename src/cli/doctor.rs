@@ -5,13 +5,13 @@ use std::process::ExitCode;
 use serde::Serialize;
 
 use super::args::Json;
-use super::output;
+use super::{environment, output};
 use crate::api::{Failure, Kind, PROGRAM_VERSION};
 use crate::client::{Client, block_on};
-use crate::model::{ServerId, State, Status, Verdict};
+use crate::model::{Offer, ServerId, State, Status, Verdict};
 use crate::settings::Repo;
 use crate::survey::{
-    Files, Spot, Store, ask_each, check_trust, look_at, lost_output, manifest_of, places, runtime_warning,
+    Files, Spot, Store, ask_each, check_trust, look_at, lost_output, manifest_of, offers, places, runtime_warning,
 };
 
 /// One thing that was looked at.
@@ -53,6 +53,7 @@ pub(super) fn doctor(json: Json) -> Result<ExitCode, Failure> {
         };
         findings.extend(answer.unwrap_or_else(hangs));
     }
+    findings.extend(offers(&store).into_iter().map(about_offer));
     let is_well = findings.iter().all(|finding| finding.ok);
     if json.json {
         output::print_json(&serde_json::json!({"version": 1, "ok": is_well, "findings": findings}))?;
@@ -142,16 +143,22 @@ fn about_repo(store: &Store, repo: &Repo, told: Option<&[Status]>) -> Vec<Findin
     let trust = store.trust().value;
     let told: Vec<Status> = told.unwrap_or_default().iter().filter(|s| s.repo == repo.name).cloned().collect();
     let statuses = if told.is_empty() { look_at(store, std::slice::from_ref(repo)).0 } else { told };
-    let mut findings = Vec::new();
+    let mut findings: Vec<Finding> =
+        about_environment(store, repo, statuses.iter().any(|s| s.trusted)).into_iter().collect();
     for server in &manifest.servers {
         let about = format!("{}/{}", repo.name, server.name);
-        if check_trust(&Files::of(&repo.root), server, &trust).is_err() {
+        if check_trust(&Files::of_repo(repo), server, &trust).is_err() {
             let hint = format!("`pierhead trust {}` shows it and asks", repo.name);
             findings.push(Finding::bad(&about, "its command is not approved as it stands", hint));
         }
         let spot = Spot::of_server(&repo.root, &server.name, server.default);
         let status = statuses.iter().find(|status| status.server == server.name);
         findings.push(about_server(&about, &spot, status));
+        let has_failed = |status: &&Status| matches!(status.state, State::Failed | State::Waiting);
+        if let Some(program) = status.filter(has_failed).and_then(environment::missing_program) {
+            let (what, hint) = environment::explain(&program, &about, environment::known(store, &repo.name).as_ref());
+            findings.push(Finding::bad(&about, what, hint));
+        }
         let place = store.places().server(&ServerId::new(&repo.name, &server.name));
         let is_running = status.is_some_and(Status::is_running);
         if let Some(lost) = lost_output(&place).filter(|_| is_running) {
@@ -159,6 +166,29 @@ fn about_repo(store: &Store, repo: &Repo, told: Option<&[Status]>) -> Vec<Findin
         }
     }
     findings
+}
+
+fn about_offer(offer: Offer) -> Finding {
+    let what = format!("it has a worktree that is not registered, `{}`: {}", offer.name, offer.root.display());
+    let hint = format!("`pierhead add --worktrees {0}` registers it, `pierhead remove {0}` declines it", offer.name);
+    Finding { hint: Some(hint), ..Finding::good(offer.repo, what) }
+}
+
+/// Where a repo's servers search for programs, when that is not where the daemon does.
+fn about_environment(store: &Store, repo: &Repo, is_trusted: bool) -> Option<Finding> {
+    let environment = environment::known(store, &repo.name).filter(|_| is_trusted)?;
+    let shell = environment.shell.as_ref()?.display().to_string();
+    if let Some(problem) = environment.problem {
+        let hint =
+            "mend what it reads when it starts, then `pierhead env --refresh`; or set `environment = \"daemon\"`";
+        return Some(Finding::bad(format!("{}: environment", repo.name), problem, hint));
+    }
+    let gained = environment::gained(&environment);
+    let what = match gained.as_slice() {
+        [] => return None,
+        folders => format!("`{shell}` adds to PATH, for its servers: {}", folders.join(", ")),
+    };
+    Some(Finding::good(format!("{}: environment", repo.name), what))
 }
 
 fn about_server(about: &str, spot: &Spot, status: Option<&Status>) -> Finding {

@@ -3,12 +3,12 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::args::{Down, Targets, Up, Wait};
+use super::args::{Adopt, Down, Restart, Targets, Up, Wait};
 use super::progress::Progress;
 use super::{daemon, output, target};
-use crate::api::{Asked, Failure, Kind, Request, Servers, Verb};
+use crate::api::{self, Asked, Failure, Kind, Request, Servers, Verb};
 use crate::client::block_on;
-use crate::model::{State, Status};
+use crate::model::{Origin, State, Status};
 use crate::paths::ServerPlace;
 use crate::survey::{LastRun, Store, last_lines, look, places, run_record};
 
@@ -18,9 +18,11 @@ pub(super) fn up(up: &Up) -> Result<(), Failure> {
     answer(&asked, !up.no_wait, up.json.json)
 }
 
-pub(super) fn restart(up: &Up) -> Result<(), Failure> {
+pub(super) fn restart(Restart { up, fresh_env }: &Restart) -> Result<(), Failure> {
     let store = Store::new(places());
-    let asked = ask_to_run(&store, Verb::Restart, &up.targets, !up.no_wait, up.timeout)?;
+    let request = request(&store, &up.targets, !up.no_wait, up.timeout)?;
+    let request = Request { fresh_env: *fresh_env, ..request };
+    let asked = with_progress(&store, Verb::Restart, &request, true)?;
     answer(&asked, !up.no_wait, up.json.json)
 }
 
@@ -31,13 +33,33 @@ pub(super) fn wait(wait: &Wait) -> Result<(), Failure> {
     answer(&asked, true, wait.json.json)
 }
 
+pub(super) fn adopt(adopt: &Adopt) -> Result<(), Failure> {
+    let store = Store::new(places());
+    let target = target::names(&store, adopt.target.as_slice())?.remove(0);
+    // What is watched needs somebody who watches.
+    let client = daemon::started(&store)?;
+    let request = api::Adopt { target: target.clone(), name: adopt.name.clone(), forget: adopt.forget };
+    let asked = block_on(client.adopt(&request))?;
+    if adopt.json.json {
+        return output::print_json(&Servers::new(asked.servers));
+    }
+    match asked.servers.first() {
+        Some(status) if adopt.forget => output::say(&format!("{} is listed as long as it runs", status.id())),
+        Some(status) => output::say(&format!("{} is watched from now on", status.id())),
+        None => output::say(&format!("{target} is forgotten")),
+    }
+    Ok(())
+}
+
 pub(super) fn down(down: &Down) -> Result<(), Failure> {
     let store = Store::new(places());
     let request = request(&store, &down.targets, !down.no_wait, down.timeout)?;
     let client = daemon::client(&store);
     let is_running = block_on(async { Ok(client.is_running().await) })?;
     // Nothing of ours runs and no daemon does: there is nothing to stop, and nothing to start for it.
-    if !is_running && !any_alive(&store) {
+    let is_named = down.targets.targets.iter().any(|target| target.contains('/'));
+    let may_stop = is_running || any_alive(&store) || (is_named && any_external(&store, &request));
+    if !may_stop {
         check_names(&store, &request)?;
         if down.json.json {
             output::print_json(&Servers::new(Vec::new()))?;
@@ -52,6 +74,10 @@ pub(super) fn down(down: &Down) -> Result<(), Failure> {
     }
     let left: Vec<&Status> = asked.servers.iter().filter(|status| status.is_running()).collect();
     let names: Vec<String> = left.iter().map(|status| status.id().to_string()).collect();
+    if let Some(spared) = left.iter().find(|status| !down.no_wait && status.reason.is_some() && is_spared(status)) {
+        return Err(Failure::new(Kind::Failed, format!("`{}` was{}", spared.id(), reason(spared)))
+            .hint("stop it where it was started"));
+    }
     if !down.no_wait && !asked.timed_out && !names.is_empty() {
         return Err(Failure::new(Kind::Failed, format!("asked to run again meanwhile: {}", names.join(", "))));
     }
@@ -60,7 +86,15 @@ pub(super) fn down(down: &Down) -> Result<(), Failure> {
             let why = if down.no_wait { reason(status) } else { String::new() };
             output::say(&format!("{}: {}{why}", status.id(), status.state));
         }
-        if asked.servers.is_empty() {
+        // What is known for nothing but that it was found is forgotten once it has ended.
+        let is_gone = |target: &&String| {
+            target.contains('/') && !asked.servers.iter().any(|status| status.id().to_string() == **target)
+        };
+        let gone: Vec<&String> = request.targets.iter().filter(is_gone).collect();
+        for target in &gone {
+            output::say(&format!("{target}: {}", State::Stopped));
+        }
+        if asked.servers.is_empty() && gone.is_empty() {
             output::say("nothing runs");
         }
         return Ok(());
@@ -84,7 +118,7 @@ pub(super) fn ask_to_run(
 fn request(store: &Store, targets: &Targets, wait: bool, timeout: Option<Duration>) -> Result<Request, Failure> {
     let names = if targets.all { Vec::new() } else { target::names(store, &targets.targets)? };
     let timeout_ms = timeout.map(|limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX).max(1));
-    Ok(Request { targets: names, all: targets.all, wait, timeout_ms })
+    Ok(Request { targets: names, all: targets.all, wait, timeout_ms, fresh_env: false })
 }
 
 fn with_progress(store: &Store, verb: Verb, request: &Request, may_start: bool) -> Result<Asked, Failure> {
@@ -161,6 +195,20 @@ fn with_tail(mut failure: Failure, tail: &[String]) -> Failure {
 
 fn reason(status: &Status) -> String {
     status.reason.as_deref().map(|reason| format!(" ({reason})")).unwrap_or_default()
+}
+
+/// True when a server of somebody else's was to be stopped, and was left alone.
+fn is_spared(status: &Status) -> bool {
+    status.origin == Some(Origin::External)
+        && status.reason.as_deref().is_some_and(|why| why.starts_with("not stopped"))
+}
+
+/// True when one that is named is a server of somebody else's.
+fn any_external(store: &Store, request: &Request) -> bool {
+    let (statuses, _) = look(store);
+    let is_it =
+        |status: &Status| status.origin == Some(Origin::External) && request.targets.contains(&status.id().to_string());
+    statuses.iter().any(is_it)
 }
 
 fn any_alive(store: &Store) -> bool {

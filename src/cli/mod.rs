@@ -8,6 +8,7 @@ mod autostart;
 mod browser;
 mod daemon;
 mod doctor;
+mod environment;
 mod finding;
 mod init;
 mod lifecycle;
@@ -21,6 +22,7 @@ mod scan;
 mod schema;
 mod static_site;
 mod target;
+mod worktrees;
 
 use std::process::ExitCode;
 
@@ -66,6 +68,7 @@ fn dispatch(command: Command) -> Result<ExitCode, Failure> {
         Command::Up(up) => lifecycle::up(&up).map(done),
         Command::Down(down) => lifecycle::down(&down).map(done),
         Command::Restart(restart) => lifecycle::restart(&restart).map(done),
+        Command::Adopt(adopt) => lifecycle::adopt(&adopt).map(done),
         Command::Wait(wait) => lifecycle::wait(&wait).map(done),
         Command::Port(port) => read::port(&port).map(done),
         Command::Url(url) => read::url(&url).map(done),

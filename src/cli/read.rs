@@ -2,22 +2,25 @@
 
 use serde_json::json;
 
-use super::args::{Json, One, Port, Status as StatusArguments, Targets};
+use super::args::{Env, Json, Port, Status as StatusArguments, Targets};
 use super::target::Target;
-use super::{daemon, lifecycle, output, target};
+use super::{daemon, environment, lifecycle, output, target, worktrees};
 use crate::api::{Failure, Kind, Line, Servers, Verb};
 use crate::client::block_on;
 use crate::model::{Stale, State, Status, Timestamp, Verdict};
 use crate::portfile::{connect_host, loopback_url};
-use crate::settings::Repo;
-use crate::survey::{Sighting, Spot, Store, ask_each, look, look_at, manifest_of, places, top_of};
+use crate::settings::{Repo, ServerSettings};
+use crate::survey::{
+    Place, Sighting, Spot, Store, ask_each, external_names, look, look_at, manifest_of, offers, place_of, places,
+    top_of,
+};
 use crate::view;
 
 /// Every server: from the daemon, else as it can be seen without one.
-fn servers(store: &Store) -> Result<Vec<Status>, Failure> {
+fn servers(store: &Store) -> Result<Servers, Failure> {
     let client = daemon::client(store);
     match block_on(client.servers()) {
-        Ok(servers) => Ok(servers.servers),
+        Ok(servers) => Ok(servers),
         Err(failure) if failure.kind == Kind::DaemonUnreachable && !client.socket().exists() => Ok(seen(store)),
         Err(failure) if failure.kind == Kind::TimedOut => {
             output::say(&format!("warning: {failure}"));
@@ -33,12 +36,12 @@ fn servers(store: &Store) -> Result<Vec<Status>, Failure> {
     }
 }
 
-fn seen(store: &Store) -> Vec<Status> {
+fn seen(store: &Store) -> Servers {
     let (servers, warnings) = look(store);
     for warning in warnings {
         output::say(&format!("warning: {warning}"));
     }
-    servers
+    Servers { offers: offers(store), ..Servers::new(servers) }
 }
 
 /// Says which repos the daemon cannot look into, as [`seen`] does without one.
@@ -50,7 +53,9 @@ fn say_problems(store: &Store) {
     let Ok(daemon) = block_on(client.daemon()) else { return };
     let repos = store.registry().value.repos;
     let is_of = |warning: &str, repo: &str| warning.strip_prefix(repo).is_some_and(|rest| rest.starts_with(": "));
-    for warning in daemon.warnings.iter().filter(|warning| repos.iter().any(|repo| is_of(warning, &repo.name))) {
+    let is_told =
+        |warning: &&String| is_of(warning, "environment") || repos.iter().any(|repo| is_of(warning, &repo.name));
+    for warning in daemon.warnings.iter().filter(is_told) {
         output::say(&format!("warning: {warning}"));
     }
 }
@@ -60,12 +65,14 @@ pub(super) fn ls(json: Json) -> Result<(), Failure> {
     let servers = servers(&store)?;
     say_problems(&store);
     if json.json {
-        return output::print_json(&Servers::new(servers));
+        return output::print_json(&servers);
     }
-    if servers.is_empty() {
+    if servers.servers.is_empty() {
         output::say("no repo is registered\nhint: `pierhead add` registers the one of the current directory");
     }
-    output::print(&view::table(&servers, Timestamp::now(), output::style()))
+    output::print(&view::table(&servers.servers, Timestamp::now(), output::style()))?;
+    worktrees::say_offers(&servers.offers);
+    Ok(())
 }
 
 pub(super) fn status(arguments: &StatusArguments) -> Result<(), Failure> {
@@ -76,7 +83,7 @@ pub(super) fn status(arguments: &StatusArguments) -> Result<(), Failure> {
         Some(Ok((repo, server))) => (target::repo(&store, Some(repo))?, Some(server)),
     };
     let settings = target::manifest(&repo);
-    let mut servers = servers(&store)?;
+    let mut servers = servers(&store)?.servers;
     // Registered since the daemon last looked.
     if !servers.iter().any(|status| status.repo == repo.name) {
         servers = look_at(&store, std::slice::from_ref(&repo)).0;
@@ -91,6 +98,7 @@ pub(super) fn status(arguments: &StatusArguments) -> Result<(), Failure> {
     if servers.is_empty() {
         return Err(Failure::not_registered(arguments.target.as_deref().unwrap_or(&repo.name)));
     }
+    environment::say_problem(&store, &repo.name);
     if arguments.json.json {
         return output::print_json(&Servers::new(servers));
     }
@@ -136,8 +144,11 @@ pub(super) fn url(port: &Port) -> Result<(), Failure> {
     output::print(&format!("{}\n", serving.url))
 }
 
-pub(super) fn env(one: &One) -> Result<(), Failure> {
+pub(super) fn env(Env { one, refresh }: &Env) -> Result<(), Failure> {
     let store = Store::new(places());
+    if *refresh {
+        return environment::refresh(&store, one);
+    }
     let serving = find(&store, one.target.as_deref())?;
     if one.json.json {
         return output::print_json(&json_of(&serving));
@@ -194,9 +205,10 @@ fn own_spot(store: &Store) -> Result<Spot, Failure> {
     if spot.path().exists() {
         return Ok(spot);
     }
-    match store.registry().value.holding(&here) {
-        Some(repo) => Ok(Spot::in_repo(&repo.root)),
-        None => Ok(spot),
+    // Of a worktree that is not registered, the repo around it is another.
+    match place_of(&store.registry().value, &here) {
+        Place::In(repo) => Ok(Spot::in_repo(&repo.root)),
+        Place::InWorktree { .. } | Place::Nowhere => Ok(spot),
     }
 }
 
@@ -253,7 +265,11 @@ pub(super) fn events(json: Json) -> Result<(), Failure> {
 fn text_of(line: &Line) -> String {
     match line {
         Line::Change { what, at, server } => format!("{}\n", view::change(at, server, what)),
-        Line::Snapshot { servers } => {
+        Line::Offers { at, offers } => {
+            let line = |offer: &crate::model::Offer| view::offer(at, offer);
+            offers.iter().map(line).collect()
+        }
+        Line::Snapshot { servers, .. } => {
             let at = Timestamp::now().to_string();
             let line = |server: &Status| format!("{}\n", view::change(&at, server, &format!("is {}", server.state)));
             servers.iter().map(line).collect()
@@ -265,7 +281,10 @@ fn text_of(line: &Line) -> String {
 fn reap_in(repo: &Repo) -> Result<Vec<(Target, Stale)>, Failure> {
     let Ok(manifest) = manifest_of(&repo.root) else { return Ok(Vec::new()) };
     let mut removed = Vec::new();
-    for server in manifest.servers {
+    let is_new = |name: &String| manifest.server(name).is_none();
+    let found: Vec<ServerSettings> =
+        external_names(repo).into_iter().filter(is_new).map(|name| ServerSettings::bare(&name)).collect();
+    for server in manifest.servers.into_iter().chain(found) {
         let target = Target { repo: repo.clone(), server };
         if let Some(proof) = target.spot().reap()? {
             removed.push((target, proof));

@@ -7,12 +7,14 @@ use serde_json::json;
 
 use super::args::{Add, Remove, Trust};
 use super::finding::Finding;
-use super::{daemon, output, schema, target};
+use super::{daemon, output, schema, target, worktrees};
 use crate::api::{Failure, Kind, Request, Verb};
 use crate::client::block_on;
 use crate::model::{Timestamp, is_valid_name};
 use crate::settings::{Approval, Manifest, Repo, ServerSettings, hex_hash};
-use crate::survey::{Files, LastRun, Store, StoreError, approval_in, ask_each, places, run_record};
+use crate::survey::{
+    Files, LastRun, Store, StoreError, Untrusted, ask_each, check_trust, common_dir, places, run_record,
+};
 
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
@@ -21,6 +23,9 @@ impl From<StoreError> for Failure {
 }
 
 pub(super) fn add(add: &Add) -> Result<(), Failure> {
+    if let Some(named) = &add.worktrees {
+        return worktrees::add(add, named.as_deref());
+    }
     let store = Store::new(places());
     let root = target::root_of(add.path.as_deref())?;
     if let Some(name) = add.name.as_deref().filter(|name| !is_valid_name(name)) {
@@ -88,15 +93,10 @@ struct Proposal {
 impl Waiting {
     fn of(store: &Store, repo: &Repo, manifest: &Manifest) -> Self {
         let trust = store.trust().value;
-        let files = Files::of(&repo.root);
+        let files = Files::of_repo(repo);
         let propose = |server: &ServerSettings| {
-            let approval = approval_in(&files, server)?;
-            (!trust.holds(&repo.root, &server.name, &approval)).then(|| Proposal {
-                server: server.name.clone(),
-                was_approved: trust.knows(&repo.root, &server.name),
-                difference: trust.difference(&repo.root, &server.name, &approval),
-                approval,
-            })
+            let Untrusted { approval, difference, was_approved } = check_trust(&files, server, &trust).err()?;
+            Some(Proposal { server: server.name.clone(), was_approved, difference, approval })
         };
         Self { servers: manifest.servers.iter().filter_map(propose).collect() }
     }
@@ -190,8 +190,27 @@ fn approve_shown(store: &Store, repo: &Repo, manifest: &Manifest, digest: &str) 
 pub(super) fn remove(remove: &Remove) -> Result<(), Failure> {
     let store = Store::new(places());
     if !remove.missing {
-        let repo = target::repo(&store, remove.repo.as_deref())?;
+        let repo = match (target::repo(&store, remove.repo.as_deref()), &remove.repo) {
+            (Err(_), Some(name)) if worktrees::decline_offer(&store, name)? => {
+                reload(&store)?;
+                output::say(&format!(
+                    "`{name}` is not offered any more\nhint: `pierhead add --worktrees {name}` registers it"
+                ));
+                return Ok(());
+            }
+            (repo, _) => repo?,
+        };
+        // They came with it.
+        for worktree in store.registry().value.worktrees_of(&repo.root) {
+            forget(&store, worktree)?;
+            output::say(&format!(
+                "removed `{}`, a worktree of it; its files stay: {}",
+                worktree.name,
+                worktree.root.display()
+            ));
+        }
         forget(&store, &repo)?;
+        decline(&store, &repo)?;
         reload(&store)?;
         output::say(&format!("removed `{}`; its files stay: {}", repo.name, repo.root.display()));
         return Ok(());
@@ -216,6 +235,17 @@ fn missing_repos(store: &Store) -> Vec<Repo> {
         gone.then_some(repo)
     };
     ask_each(store.registry().value.repos, is_gone).into_iter().flatten().flatten().collect()
+}
+
+/// What a person removed is not offered again. A repo's own removal takes what was declined of it along.
+fn decline(store: &Store, repo: &Repo) -> Result<(), Failure> {
+    let common = common_dir(&repo.root).filter(|_| repo.worktree.is_none());
+    store.change_registry(|registry| match (&repo.worktree, common) {
+        (Some(worktree), _) => registry.decline(&worktree.admin),
+        (None, Some(common)) => registry.declined.retain(|admin| !admin.starts_with(&common)),
+        (None, None) => {}
+    })?;
+    Ok(())
 }
 
 /// Stops what runs of a repo, and forgets it and its approvals.

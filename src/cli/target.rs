@@ -3,10 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use crate::api::{Failure, Kind};
-use crate::model::ServerId;
+use crate::model::{ServerId, is_valid_name};
 use crate::paths::ServerPlace;
 use crate::settings::{Manifest, Repo, ServerSettings};
-use crate::survey::{Spot, Store, ask_each, manifest_of, top_of};
+use crate::survey::{Place, Spot, Store, ask_each, manifest_of, place_of, top_of};
+
+use super::worktrees;
 
 /// A server that was named, with its repo.
 #[derive(Debug, Clone)]
@@ -44,10 +46,14 @@ pub(super) fn repo(store: &Store, name: Option<&str>) -> Result<Repo, Failure> {
         return registry.value.named(name).cloned().ok_or_else(|| Failure::not_registered(name));
     }
     let here = here()?;
-    registry.value.holding(&here).cloned().ok_or_else(|| {
-        Failure::new(Kind::NotRegistered, format!("`{}` is not in a registered repo", here.display()))
-            .hint("`pierhead add` registers it; or name a repo, `pierhead ls` shows them")
-    })
+    match place_of(&registry.value, &here) {
+        Place::In(repo) => Ok(repo),
+        Place::InWorktree { root, base } => worktrees::claim(store, &root, &base),
+        Place::Nowhere => {
+            Err(Failure::new(Kind::NotRegistered, format!("`{}` is not in a registered repo", here.display()))
+                .hint("`pierhead add` registers it; or name a repo, `pierhead ls` shows them"))
+        }
+    }
 }
 
 /// The server that `REPO`, `REPO/SERVER` or nothing means.
@@ -63,8 +69,17 @@ pub(super) fn server(store: &Store, text: Option<&str>) -> Result<Target, Failur
         Some(server) => manifest.server(server),
         None => manifest.default_server(),
     };
-    let found = found.cloned().ok_or_else(|| unknown_server(&repo, &manifest, server.unwrap_or("default")))?;
-    Ok(Target { repo, server: found })
+    if let Some(found) = found {
+        return Ok(Target { server: found.clone(), repo });
+    }
+    // One that somebody else started, or that was given its name by hand: its port file and its note tell of it.
+    if let Some(name) = server.filter(|name| is_valid_name(name)) {
+        let target = Target { repo: repo.clone(), server: ServerSettings::bare(name) };
+        if target.spot().path().exists() || target.place(store).watched().exists() {
+            return Ok(target);
+        }
+    }
+    Err(unknown_server(&repo, &manifest, server.unwrap_or("default")))
 }
 
 /// A repo's settings, or what is wrong with them.

@@ -12,7 +12,9 @@ use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::api::{Asked, DaemonStatus, Failure, Kind, Line, PROGRAM_VERSION, Servers, VERSION_HEADER, Verb};
+use crate::api::{
+    Adopt, Asked, DaemonStatus, Environment, Failure, Kind, Line, PROGRAM_VERSION, Servers, VERSION_HEADER, Verb,
+};
 use crate::os::{channel, session};
 use crate::paths::Places;
 
@@ -58,6 +60,16 @@ impl Client {
         self.soon(self.call(Method::GET, "/v1/servers", &())).await
     }
 
+    /// What a repo's servers begin with, as it is known.
+    pub async fn environment(&self, repo: &str) -> Result<Environment, Failure> {
+        self.soon(self.call(Method::GET, &format!("/v1/environment?repo={repo}"), &())).await
+    }
+
+    /// Has the login shell asked again; takes as long as that shell, or the user's limit.
+    pub async fn environment_anew(&self, repo: &str) -> Result<Environment, Failure> {
+        self.call(Method::POST, &format!("/v1/environment?repo={repo}"), &()).await
+    }
+
     /// Asks something of servers; the answer may take as long as they do. A daemon that does not answer anything else
     /// meanwhile is no longer waited for.
     pub async fn ask(&self, verb: Verb, request: &crate::api::Request) -> Result<Asked, Failure> {
@@ -81,6 +93,11 @@ impl Client {
             Err(Failure::new(Kind::TimedOut, what)
                 .hint("it hangs or was stopped; servers live on when its process is killed, and the next command starts another"))
         })
+    }
+
+    /// Watches a server that somebody else started under a name, or no more.
+    pub async fn adopt(&self, adopt: &Adopt) -> Result<Asked, Failure> {
+        self.call(Method::POST, "/v1/adopt", adopt).await
     }
 
     /// Makes the daemon read registry and approvals again.

@@ -5,14 +5,15 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{broadcast, mpsc, oneshot};
 
+use super::environment::Environments;
 use super::looks::Occasion;
-use super::message::Message;
+use super::message::{Known, Message};
 use super::perform::Performer;
 use super::waiters::{Waiter, Waiters};
-use crate::api::{Asked, DaemonStatus, Failure, Kind, Line, PROGRAM_VERSION, Request, Verb};
-use crate::model::{Moment, Origin, ServerId, State, Status, Timestamp};
+use crate::api::{Adopt, Asked, DaemonStatus, Failure, Kind, Line, PROGRAM_VERSION, Request, Verb};
+use crate::model::{Moment, Offer, Origin, ServerId, State, Status, Timestamp, is_valid_name};
 use crate::supervisor::{Change, Event, Fleet, Wish};
-use crate::survey::Store;
+use crate::survey::{Note, Store};
 
 /// The state of the daemon.
 pub(super) struct Core {
@@ -21,6 +22,8 @@ pub(super) struct Core {
     waiters: Waiters,
     lines: broadcast::Sender<Arc<str>>,
     begun: Instant,
+    /// Worktrees that are not registered.
+    offers: Vec<Offer>,
 }
 
 /// How often everything is looked at again, for what no event told: network mounts, overflown queues. Rarer where there
@@ -31,13 +34,19 @@ const RESCAN_EACH: Duration = Duration::from_millis(20);
 const LINES_KEPT: usize = 4096;
 
 impl Core {
-    pub(super) fn new(store: Store, post: mpsc::UnboundedSender<Message>, open_files: Option<u64>) -> Self {
+    pub(super) fn new(
+        store: Store,
+        post: mpsc::UnboundedSender<Message>,
+        open_files: Option<u64>,
+        environments: Environments,
+    ) -> Self {
         Self {
             fleet: Fleet::new(),
-            performer: Performer::new(store, post, open_files),
+            performer: Performer::new(store, post, open_files, environments),
             waiters: Waiters::default(),
             lines: broadcast::channel(LINES_KEPT).0,
             begun: Instant::now(),
+            offers: Vec::new(),
         }
     }
 
@@ -74,7 +83,7 @@ impl Core {
     /// Looks at every repo before anybody is answered; but for those that hang, which come later.
     async fn look_first(&mut self, inbox: &mut mpsc::UnboundedReceiver<Message>) {
         let (reply, mut done) = oneshot::channel();
-        self.performer.look_at_all(Occasion::First, Some(reply));
+        self.performer.look_first(reply);
         let mut later = Vec::new();
         while done.try_recv() == Err(oneshot::error::TryRecvError::Empty) {
             match inbox.recv().await {
@@ -90,9 +99,10 @@ impl Core {
 
     fn take(&mut self, message: Message) {
         match message {
+            // What was seen in a repo that has been removed since is of no use.
+            Message::Event(Event::ExternalsSeen { repo, .. }) if !self.performer.is_registered(&repo) => {}
             Message::Event(event) => self.happen(event),
             Message::Events(events) => self.happen_all(events),
-            // What was seen in a repo that has been removed since is of no use.
             Message::Looked { repo, .. } if !self.performer.is_registered(&repo) => {}
             Message::Looked { repo, events } => {
                 // Settings that cannot be read tell of no server: it counts as looked at once they can.
@@ -105,10 +115,15 @@ impl Core {
             }
             Message::Reply(reply) => drop(reply.send(())),
             Message::Ask { verb, request, reply } => self.ask(verb, &request, reply),
-            Message::List(reply) => drop(reply.send(self.fleet.statuses().cloned().collect())),
-            Message::Subscribe(reply) => {
-                let snapshot = self.fleet.statuses().cloned().collect();
-                drop(reply.send((snapshot, self.lines.subscribe())));
+            Message::Adopt(adopt, reply) => {
+                let adopted = self.adopt(&adopt);
+                let _ = reply.send(adopted);
+            }
+            Message::List(reply) => drop(reply.send(self.known())),
+            Message::Subscribe(reply) => drop(reply.send((self.known(), self.lines.subscribe()))),
+            Message::Offers(offers) => {
+                self.offers.clone_from(&offers);
+                self.send(&Line::Offers { at: Timestamp::now().to_string(), offers });
             }
             Message::Describe(reply) => drop(reply.send(self.describe())),
             Message::Reload(reply) => {
@@ -147,11 +162,18 @@ impl Core {
         if self.lines.receiver_count() == 0 {
             return;
         }
-        let line = Line::Change { what: change.what, at: now.wall.to_string(), server: Box::new(change.server) };
-        if let Ok(text) = serde_json::to_string(&line) {
+        self.send(&Line::Change { what: change.what, at: now.wall.to_string(), server: Box::new(change.server) });
+    }
+
+    fn send(&self, line: &Line) {
+        if let Ok(text) = serde_json::to_string(line) {
             // An error means that the last one who listened has just left.
             let _ = self.lines.send(text.into());
         }
+    }
+
+    fn known(&self) -> Known {
+        Known { servers: self.fleet.statuses().cloned().collect(), offers: self.offers.clone() }
     }
 
     fn ask(&mut self, verb: Verb, request: &Request, reply: oneshot::Sender<Result<Asked, Failure>>) {
@@ -161,7 +183,8 @@ impl Core {
         };
         let wish = match verb {
             Verb::Up => Some(Wish::Up),
-            Verb::Down => Some(Wish::Down),
+            // What is somebody else's is here only if it was named.
+            Verb::Down => Some(if request.all { Wish::Down } else { Wish::End }),
             Verb::Restart => Some(Wish::Restart),
             Verb::Wait => None,
         };
@@ -192,7 +215,7 @@ impl Core {
                 return Err(self.unknown(target));
             }
             for status in found {
-                refuse_what_is_not_ours(verb, status)?;
+                self.refuse_what_is_not_ours(verb, target, status)?;
                 ids.push(status.id());
             }
         }
@@ -215,6 +238,29 @@ impl Core {
         }
     }
 
+    /// What somebody else started is stopped only when it is named itself, and never started again.
+    fn refuse_what_is_not_ours(&self, verb: Verb, target: &str, status: &Status) -> Result<(), Failure> {
+        let id = status.id();
+        if matches!(verb, Verb::Down | Verb::Restart) && status.origin == Some(Origin::External) {
+            let pid = status.pid.map_or_else(String::new, |pid| format!(" (pid {pid})"));
+            let failure = Failure::new(Kind::Failed, format!("`{id}` was not started by Pierhead{pid}"));
+            let is_named = target.contains('/');
+            return match (verb, self.fleet.why_not_endable(&id)) {
+                (_, Some(why)) => Err(failure.hint(format!("{why}: stop it where it was started"))),
+                (Verb::Down, None) if is_named => Ok(()),
+                (Verb::Down, None) => Err(failure.hint(format!("`pierhead down {id}` stops it all the same"))),
+                (_, None) => {
+                    Err(failure.hint(format!("`pierhead down {id}` stops it, `pierhead up {id}` starts it then")))
+                }
+            };
+        }
+        if matches!(verb, Verb::Up | Verb::Restart) && status.command.is_none() && status.origin.is_none() {
+            let failure = Failure::new(Kind::Failed, format!("`{id}` has no command"));
+            return Err(failure.hint("`pierhead init` writes a pierhead.toml for it"));
+        }
+        Ok(())
+    }
+
     fn unknown(&self, target: &str) -> Failure {
         let repo = target.split('/').next().unwrap_or(target);
         if let Some(problem) = self.fleet.problems().get(repo) {
@@ -224,6 +270,55 @@ impl Core {
             self.fleet.statuses().filter(|status| status.repo == repo).map(|status| status.id().to_string()).collect();
         let failure = Failure::not_registered(target);
         if servers.is_empty() { failure } else { failure.hint(format!("`{repo}` has {}", servers.join(", "))) }
+    }
+
+    /// Gives a server of somebody else's a name that stays, or takes it back.
+    fn adopt(&self, adopt: &Adopt) -> Result<(ServerId, oneshot::Receiver<()>), Failure> {
+        let found = self.find(Verb::Wait, &adopt.target);
+        let [status] = found.as_slice() else { return Err(self.unknown(&adopt.target)) };
+        let id = status.id();
+        let (done, looked) = oneshot::channel();
+        if adopt.forget {
+            return match self.performer.keep_name(&id, None, done) {
+                Ok(true) => Ok((id, looked)),
+                Ok(false) => Err(Failure::new(Kind::Usage, format!("`{id}` is not watched"))),
+                Err(error) => Err(Failure::new(Kind::Failed, format!("`{id}` is still watched: {error}"))),
+            };
+        }
+        let Some(external) = self.fleet.external(&id) else {
+            let what = format!("`{id}` is not a server that somebody else runs");
+            return Err(
+                Failure::new(Kind::Usage, what).hint("`pierhead ls` shows which are `started outside of Pierhead`")
+            );
+        };
+        let name = adopt.name.clone().unwrap_or_else(|| id.server.clone());
+        if !is_valid_name(&name) {
+            return Err(Failure::new(Kind::Usage, crate::model::InvalidName(name).to_string()));
+        }
+        let named = ServerId::new(&id.repo, &name);
+        let is_of_settings = |id: &ServerId| self.fleet.plan(id).is_some_and(|(_, plan)| plan.watched.is_none());
+        if named == id && self.fleet.is_named(&id) && is_of_settings(&id) {
+            let what = format!("`{id}` has its name already: its repo's settings name it");
+            return Err(Failure::new(Kind::Usage, what).hint("give it another one with `--name`"));
+        }
+        if named != id && self.fleet.plan(&named).is_some() {
+            return Err(Failure::new(Kind::Usage, format!("`{named}` is another server")));
+        }
+        let note = Note {
+            id: named.clone(),
+            root: status.root.clone(),
+            command: external.command.clone(),
+            programs: external.programs.clone(),
+            since: Timestamp::now().to_string(),
+        };
+        // It had another name by hand.
+        if named != id {
+            self.performer.forget_name(&id);
+        }
+        match self.performer.keep_name(&named, Some(&note), done) {
+            Ok(_) => Ok((named, looked)),
+            Err(error) => Err(Failure::new(Kind::Failed, format!("the name cannot be kept: {error}"))),
+        }
     }
 
     fn describe(&self) -> DaemonStatus {
@@ -260,17 +355,4 @@ async fn sleep_until(due: Option<Instant>) {
 fn is_ours(status: &Status) -> bool {
     let is_resting = matches!(status.state, State::Stopped | State::Failed);
     !is_resting && status.origin != Some(Origin::External)
-}
-
-fn refuse_what_is_not_ours(verb: Verb, status: &Status) -> Result<(), Failure> {
-    if verb != Verb::Wait && verb != Verb::Up && status.origin == Some(Origin::External) {
-        let pid = status.pid.map_or_else(String::new, |pid| format!(" (pid {pid})"));
-        let failure = Failure::new(Kind::Failed, format!("`{}` was not started by Pierhead{pid}", status.id()));
-        return Err(failure.hint("stop it where it was started"));
-    }
-    if verb != Verb::Wait && verb != Verb::Down && status.command.is_none() && status.origin.is_none() {
-        let failure = Failure::new(Kind::Failed, format!("`{}` has no command", status.id()));
-        return Err(failure.hint("`pierhead init` writes a pierhead.toml for it"));
-    }
-    Ok(())
 }

@@ -166,6 +166,7 @@ fn router(desk: Desk) -> Router {
 /// Refuses whoever may not ask, and sends with every answer what keeps pages of other origins from using it.
 async fn guard(State(port): State<u16>, request: Request, next: Next) -> Response {
     let admitted = admit_request(port, &request);
+    let asked = tracing::enabled!(tracing::Level::DEBUG).then(|| (request.method().clone(), request.uri().to_string()));
     let mut response = match admitted {
         Ok(()) => next.run(request).await,
         Err(refusal) => {
@@ -173,6 +174,10 @@ async fn guard(State(port): State<u16>, request: Request, next: Next) -> Respons
             refuse(status, &Failure::new(Kind::Usage, refusal.to_string()))
         }
     };
+    if let Some((method, target)) = asked {
+        // Quoted: whoever asks writes it.
+        tracing::debug!("discovery: {method} {target:?} {}", response.status().as_u16());
+    }
     response.headers_mut().extend(HeaderMap::from_iter([
         (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
@@ -232,7 +237,7 @@ struct NotReady {
 }
 
 async fn all(State(desk): State<Desk>) -> Response {
-    match tell(&desk.post, Message::List).await {
+    match tell(&desk.post, Message::List).await.map(|known| known.servers) {
         Ok(servers) => {
             let servers = servers.into_iter().map(Whereabouts::from).collect();
             Json(Directory { version: VERSION, servers }).into_response()
@@ -242,7 +247,7 @@ async fn all(State(desk): State<Desk>) -> Response {
 }
 
 async fn one(State(desk): State<Desk>, repo: &str, server: Option<&str>) -> Response {
-    let servers = match tell(&desk.post, Message::List).await {
+    let servers = match tell(&desk.post, Message::List).await.map(|known| known.servers) {
         Ok(servers) => servers,
         Err(failure) => return refuse(StatusCode::SERVICE_UNAVAILABLE, &failure),
     };

@@ -18,10 +18,11 @@ use tokio::sync::{broadcast, oneshot};
 
 use super::connections::{self, Connections, Limits};
 use super::discovery::Discovery;
-use super::message::Message;
+use super::environment::Environments;
+use super::message::{Known, Message};
 use super::openapi;
-use crate::api::{Failure, Kind, Line, PROGRAM_VERSION, Request, Servers, VERSION_HEADER, Verb};
-use crate::model::{ServerId, Status};
+use crate::api::{Adopt, Asked, Failure, Kind, Line, PROGRAM_VERSION, Request, Servers, VERSION_HEADER, Verb};
+use crate::model::ServerId;
 use crate::os::channel::Server;
 use crate::settings::{Repo, ServerSettings, Trust};
 use crate::supervisor::{Event, Plan};
@@ -36,6 +37,7 @@ pub(super) struct Desk {
     pub(super) store: Store,
     /// `None` when it is switched off.
     pub(super) discovery: Option<Discovery>,
+    pub(super) environments: Environments,
 }
 
 /// Generous, as it is one's own programs that ask; a limit all the same, so that one that has gone wrong leaves room.
@@ -69,11 +71,13 @@ fn router(state: Desk) -> Router {
         .route("/v1/openapi.json", get(async || Json(openapi::document())))
         .route("/v1/daemon", get(daemon))
         .route("/v1/servers", get(servers))
+        .route("/v1/environment", get(environment).post(environment_anew))
         .route("/v1/events", get(events))
         .route("/v1/up", post(async |state, body| ask(Verb::Up, state, body).await))
         .route("/v1/down", post(async |state, body| ask(Verb::Down, state, body).await))
         .route("/v1/restart", post(async |state, body| ask(Verb::Restart, state, body).await))
         .route("/v1/wait", post(async |state, body| ask(Verb::Wait, state, body).await))
+        .route("/v1/adopt", post(adopt))
         .route("/v1/reload", post(reload))
         .route("/v1/reap", post(reap))
         .route("/v1/shutdown", post(shutdown))
@@ -127,11 +131,65 @@ struct Filter {
 
 async fn servers(State(Desk { post, .. }): State<Desk>, Query(filter): Query<Filter>) -> Response {
     answer(async {
-        let mut servers = tell(&post, Message::List).await?;
+        let Known { mut servers, mut offers } = tell(&post, Message::List).await?;
         if let Some(repo) = filter.repo {
             servers.retain(|status| status.repo == repo);
+            offers.retain(|offer| offer.repo == repo);
         }
-        Ok(Servers::new(servers))
+        Ok(Servers { offers, ..Servers::new(servers) })
+    })
+    .await
+}
+
+#[derive(Deserialize)]
+struct Of {
+    repo: String,
+}
+
+async fn environment(State(desk): State<Desk>, Query(of): Query<Of>) -> Response {
+    answer(in_thread(move || {
+        let repo = registered(&desk.store, &of.repo)?;
+        Ok(desk.environments.report(&repo.name, &repo.root))
+    }))
+    .await
+}
+
+/// Asks the shell, but for a repo of which nothing is approved: hooks of a shell may run what is in the folder.
+async fn environment_anew(State(desk): State<Desk>, Query(of): Query<Of>) -> Response {
+    answer(in_thread(move || {
+        let repo = registered(&desk.store, &of.repo)?;
+        let plans = plans_of(&repo, &desk.store.trust().value, desk.store.places());
+        if !plans.is_ok_and(|plans| plans.iter().any(|plan| plan.trusted && plan.settings.command.is_some())) {
+            let what = format!("no command of `{}` is approved", repo.name);
+            let hint = format!("`pierhead trust {}` shows them and asks", repo.name);
+            return Err(Failure::new(Kind::NotTrusted, what).hint(hint));
+        }
+        desk.environments.forget(Some(&repo.root));
+        drop(desk.environments.of(&repo.root));
+        Ok(desk.environments.report(&repo.name, &repo.root))
+    }))
+    .await
+}
+
+fn registered(store: &Store, name: &str) -> Result<Repo, Failure> {
+    store.registry().value.named(name).cloned().ok_or_else(|| Failure::not_registered(name))
+}
+
+async fn in_thread<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
+) -> Result<T, Failure> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|error| Failure::new(Kind::Failed, error.to_string()))?
+}
+
+async fn adopt(State(Desk { post, .. }): State<Desk>, body: Result<Json<Adopt>, JsonRejection>) -> Response {
+    answer(async {
+        let Json(adopt) = body.map_err(|error| Failure::new(Kind::Usage, error.body_text()))?;
+        let (id, looked) = tell(&post, |reply| Message::Adopt(adopt, reply)).await??;
+        looked.await.map_err(|_| ending())?;
+        let mut servers = tell(&post, Message::List).await?.servers;
+        servers.retain(|status| status.id() == id);
+        Ok(Asked { servers, timed_out: false })
     })
     .await
 }
@@ -143,7 +201,7 @@ async fn reload(State(Desk { post, .. }): State<Desk>) -> Response {
 async fn reap(State(Desk { post, .. }): State<Desk>) -> Response {
     answer(async {
         tell(&post, Message::Reap).await?;
-        Ok(Servers::new(tell(&post, Message::List).await?))
+        Ok(Servers::new(tell(&post, Message::List).await?.servers))
     })
     .await
 }
@@ -159,7 +217,7 @@ async fn shutdown(State(Desk { post, .. }): State<Desk>) -> Response {
 
 async fn ask(
     verb: Verb,
-    State(Desk { post, store, .. }): State<Desk>,
+    State(Desk { post, store, environments, .. }): State<Desk>,
     body: Result<Json<Request>, JsonRejection>,
 ) -> Response {
     answer(async {
@@ -168,14 +226,33 @@ async fn ask(
             return Err(Failure::new(Kind::Usage, "no server is named: give `targets` or `all`"));
         }
         let targets = request.targets.clone();
+        let is_fresh = request.fresh_env;
         let is_start = matches!(verb, Verb::Up | Verb::Restart);
-        let prepared = tokio::task::spawn_blocking(move || prepare(&store, &targets, is_start)).await;
+        let prepared = tokio::task::spawn_blocking(move || {
+            if is_fresh {
+                forget_environments(&store, &environments, &targets);
+            }
+            prepare(&store, &targets, is_start)
+        })
+        .await;
         let (events, refused) = prepared.map_err(|error| Failure::new(Kind::Failed, error.to_string()))?;
         post.send(Message::Events(events)).map_err(|_| ending())?;
         refused?;
         tell(&post, |reply| Message::Ask { verb, request, reply }).await?
     })
     .await
+}
+
+/// The start asks the shell again. Without targets all are meant.
+fn forget_environments(store: &Store, environments: &Environments, targets: &[String]) {
+    if targets.is_empty() {
+        environments.forget(None);
+    }
+    for target in targets {
+        if let Ok(repo) = registered(store, target.split('/').next().unwrap_or(target)) {
+            environments.forget(Some(&repo.root));
+        }
+    }
 }
 
 /// Reads the settings of the repos that are named, as they are at this moment; refuses what is not approved. What was
@@ -232,7 +309,7 @@ fn refuse_untrusted(repo: &Repo, server: Option<&str>, plans: &[Plan], trust: &T
         at += 1;
     }
     to_check.retain(|settings| !is_trusted(plans, &settings.name));
-    let files = Files::of(&repo.root);
+    let files = Files::of_repo(repo);
     for server in to_check {
         check_trust(&files, server, trust).map_err(|untrusted| {
             let id = format!("{}/{}", repo.name, server.name);
@@ -267,21 +344,21 @@ async fn events(State(Desk { post, .. }): State<Desk>) -> Response {
 struct Lines {
     post: Post,
     changes: broadcast::Receiver<Arc<str>>,
-    first: Option<Vec<Status>>,
+    first: Option<Known>,
 }
 
 impl Lines {
     async fn next(&mut self) -> Option<String> {
-        if let Some(servers) = self.first.take() {
-            return serde_json::to_string(&Line::Snapshot { servers }).ok();
+        if let Some(Known { servers, offers }) = self.first.take() {
+            return serde_json::to_string(&Line::Snapshot { servers, offers }).ok();
         }
         match self.changes.recv().await {
             Ok(line) => Some(line.to_string()),
             Err(broadcast::error::RecvError::Closed) => None,
             Err(broadcast::error::RecvError::Lagged(_)) => {
-                let (servers, changes) = tell(&self.post, Message::Subscribe).await.ok()?;
+                let (Known { servers, offers }, changes) = tell(&self.post, Message::Subscribe).await.ok()?;
                 self.changes = changes;
-                serde_json::to_string(&Line::Snapshot { servers }).ok()
+                serde_json::to_string(&Line::Snapshot { servers, offers }).ok()
             }
         }
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+use super::environment::{Environments, Variables};
 use super::looks::taken_by;
 use super::ports::PortBook;
 use super::shims::Shims;
@@ -17,7 +18,7 @@ use crate::supervisor::{Refused, Spawn};
 use crate::survey::{Files, Store, check_trust, manifest_in, read_record, run_mark};
 
 /// What a launch needs beside the server's name.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) struct Launch {
     pub(super) store: Store,
     pub(super) id: ServerId,
@@ -28,6 +29,7 @@ pub(super) struct Launch {
     pub(super) ports: Arc<Mutex<PortBook>>,
     pub(super) open_files: Option<u64>,
     pub(super) shims: Arc<Shims>,
+    pub(super) environments: Environments,
 }
 
 /// Files that a start needs open for a moment.
@@ -40,7 +42,10 @@ impl Launch {
     /// Starts the shim and waits until it has started the command. What is run is what was checked: settings are read
     /// once, and their values handed over.
     pub(super) fn run(&self) -> Result<Spawn, Refused> {
-        let files = Files::of(&self.root);
+        let registry = self.store.registry().value;
+        let repo = registry.named(&self.id.repo).filter(|repo| repo.root == self.root);
+        let files = repo.map_or_else(|| Files::of(&self.root), Files::of_repo);
+        let is_worktree = repo.is_some_and(|repo| repo.worktree.is_some());
         let manifest = manifest_in(&files).map_err(Refused::Final)?;
         let gone = || Refused::Final(format!("`{}` is not in the repo's settings any more", self.id.server));
         let server = manifest.server(&self.id.server).ok_or_else(gone)?;
@@ -56,7 +61,11 @@ impl Launch {
         let settings = self.store.settings().value;
         let cwd = inside(&self.root, &server.cwd)?;
         let place = self.store.places().server(&self.id);
-        let port = self.port(server, &settings, &place)?;
+        // May take a while, the first time: before a port is chosen that somebody could take meanwhile.
+        let begins = self.environments.of(&self.root);
+        // What the repo wants for itself it has: of each worktree of it as well there may be only one.
+        let fixed = server.port.filter(|_| !is_worktree);
+        let port = self.port(fixed, &settings, &place)?;
         let placeholders = Placeholders {
             port,
             host: HOST.to_owned(),
@@ -71,7 +80,7 @@ impl Launch {
             argv: argv(command, &placeholders)?,
             command: command.to_string(),
             cwd,
-            env: self.environment(server, &files, &placeholders)?,
+            env: self.environment(begins, server, &files, &placeholders)?,
             place: place.0,
             asked_port: port,
             policy: Policy {
@@ -87,8 +96,8 @@ impl Launch {
         self.shims.begin(&order)
     }
 
-    fn port(&self, server: &ServerSettings, user: &UserSettings, place: &ServerPlace) -> Result<u16, Refused> {
-        if let Some(port) = server.port {
+    fn port(&self, fixed: Option<u16>, user: &UserSettings, place: &ServerPlace) -> Result<u16, Refused> {
+        if let Some(port) = fixed {
             return if ports::is_free(port) { Ok(port) } else { Err(Refused::Final(self.taken(port))) };
         }
         let last = last_port(place);
@@ -112,15 +121,14 @@ impl Launch {
         socket.map_or_else(|| format!("port {port} is taken"), |socket| taken_by(socket, &self.store))
     }
 
-    /// The daemon's own environment without what belongs to a coding agent, then ours, then the repo's.
+    /// What a terminal has, then ours, then the repo's.
     fn environment(
         &self,
+        mut env: Variables,
         server: &ServerSettings,
         files: &Files,
         placeholders: &Placeholders,
     ) -> Result<Vec<(String, String)>, Refused> {
-        let mut env: BTreeMap<String, String> =
-            std::env::vars().filter(|(key, _)| !is_of_an_agent(key) && key != "PM_CONFIG_DIR").collect();
         let folder = server_folder(&self.root, &server.name, server.default);
         let ours = [
             ("PYTHONUNBUFFERED", "1".to_owned()),
@@ -196,23 +204,6 @@ fn parse_env_file(text: &str) -> Vec<(String, String)> {
         (!key.is_empty() && key.chars().all(is_name)).then(|| (key.to_owned(), unquoted.unwrap_or(value).to_owned()))
     };
     text.lines().filter_map(entry).collect()
-}
-
-/// Astro, for one, puts itself into the background when it sees these, and a daemon started from an agent's shell has
-/// them all.
-fn is_of_an_agent(key: &str) -> bool {
-    const NAMES: [&str; 9] = [
-        "AI_AGENT",
-        "CLAUDECODE",
-        "CODEX_SANDBOX",
-        "CODEX_THREAD_ID",
-        "CURSOR_AGENT",
-        "CURSOR_TRACE_ID",
-        "GEMINI_CLI",
-        "OPENCODE",
-        "REPLIT_AGENT",
-    ];
-    NAMES.contains(&key) || key.starts_with("CLAUDE_CODE_") || key.starts_with("OPENCODE_")
 }
 
 /// This program, as it is on disk now: after an upgrade the new one. The running one when its file is gone.

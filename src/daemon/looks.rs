@@ -8,11 +8,13 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::UnboundedSender;
 
+use super::environment::Environments;
 use super::launch::last_port;
 use super::message::Message;
 use super::ports::PortBook;
 use super::shims::Shims;
 use super::watcher::{FolderWatch, Mark, folders_of};
+use super::worktrees::Worktrees;
 use crate::model::{Instance, ServerId, Signal, Timestamp, Verdict};
 use crate::os::files::{Stamp, folder_mark, stamp_of};
 use crate::os::process::{self, Process};
@@ -23,8 +25,8 @@ use crate::portfile::FOLDER;
 use crate::settings::{MANIFEST_NAME, Repo};
 use crate::supervisor::{End, Event, Found, Meant, Plan};
 use crate::survey::{
-    EndedRun, Files, LAST_LINES, LastRun, Remains, Remembered, Spot, Store, last_lines, lost_output, mend_records,
-    output_of_run, plans_in, read_record, remembered_plans_of, run_record,
+    EndedRun, Files, LAST_LINES, LastRun, Place, Remains, Remembered, Spot, Store, external_names, last_lines,
+    lost_output, mend_records, output_of_run, place_of, plans_in, read_record, remembered_plans_of, run_record,
 };
 
 /// Between two looks at a file that is being written.
@@ -56,7 +58,7 @@ pub(super) fn look_at_file(id: &ServerId, spot: &Spot, post: &UnboundedSender<Me
 }
 
 /// Looks at a repo again in a moment, by when what is being written may be whole.
-fn again(repo: &str, post: &UnboundedSender<Message>, pause: Duration) {
+pub(super) fn again(repo: &str, post: &UnboundedSender<Message>, pause: Duration) {
     let (repo, post) = (repo.to_owned(), post.clone());
     if let Ok(runtime) = tokio::runtime::Handle::try_current() {
         runtime.spawn(async move {
@@ -82,8 +84,9 @@ pub(super) struct Known {
     marks: [Mark; 2],
 }
 
-/// What a repo's settings were read from and what they name, each with the version that was read.
-fn named_by(read: &Files, plans: &[Plan], root: &Path) -> (Vec<PathBuf>, Vec<Option<Stamp>>) {
+/// What a repo's settings were read from and what they name, each with the version that was read; without `looked_at`,
+/// which are looked at in any case.
+fn named_by(read: &Files, plans: &[Plan], root: &Path, looked_at: &[PathBuf]) -> (Vec<PathBuf>, Vec<Option<Stamp>>) {
     let mut named: Vec<(PathBuf, Option<Stamp>)> =
         read.consulted().into_iter().map(|(path, stamp)| (path, Some(stamp))).collect();
     for file in plans.iter().flat_map(|plan| &plan.settings.env_file) {
@@ -92,7 +95,7 @@ fn named_by(read: &Files, plans: &[Plan], root: &Path) -> (Vec<PathBuf>, Vec<Opt
             named.push((path, None));
         }
     }
-    named.into_iter().unzip()
+    named.into_iter().filter(|(path, _)| !looked_at.contains(path)).unzip()
 }
 
 /// Settings that were there are believed to be gone after this long: git and editors take files away for a moment, and a
@@ -119,12 +122,24 @@ pub(super) struct Looker {
     pub(super) ports: Arc<Mutex<PortBook>>,
     pub(super) shims: Arc<Shims>,
     known: Arc<Mutex<HashMap<String, Known>>>,
+    pub(super) environments: Environments,
+    pub(super) worktrees: Worktrees,
 }
 
 impl Looker {
-    pub(super) fn new(store: Store, post: &UnboundedSender<Message>) -> Self {
+    pub(super) fn new(store: Store, post: &UnboundedSender<Message>, environments: Environments) -> Self {
         let folders = Arc::new(Mutex::new(FolderWatch::start(post)));
-        Self { store, post: post.clone(), folders, ports: Arc::default(), shims: Shims::new(), known: Arc::default() }
+        let ports = Arc::<Mutex<PortBook>>::default();
+        Self {
+            worktrees: Worktrees::new(store.clone(), post.clone(), Arc::clone(&ports)),
+            store,
+            post: post.clone(),
+            folders,
+            ports,
+            shims: Shims::new(),
+            known: Arc::default(),
+            environments,
+        }
     }
 
     /// Looks at a repo's settings and port files. Hangs when its file system does; calls `gets_on` as long as it does not.
@@ -133,6 +148,7 @@ impl Looker {
             Ok(_) => self.look_inside(repo, occasion, gets_on),
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
                 self.forget(repo);
+                self.worktrees.missing(repo);
                 let remembered = remembered_plans_of(repo, self.store.places(), Remembered::All);
                 vec![Event::Missing { repo: repo.name.clone(), root: repo.root.clone(), remembered }]
             }
@@ -154,8 +170,13 @@ impl Looker {
     }
 
     fn forget(&self, repo: &Repo) {
+        self.forget_settings(&repo.name);
+    }
+
+    /// The next look reads a repo's settings whatever their versions.
+    pub(super) fn forget_settings(&self, repo: &str) {
         if let Ok(mut known) = self.known.lock() {
-            known.remove(&repo.name);
+            known.remove(repo);
         }
     }
 
@@ -176,14 +197,17 @@ impl Looker {
             marks = Some(last.marks);
             last.servers
         } else {
-            let read = Files::of(&repo.root);
+            let read = Files::of_repo(repo);
             let (plans, problem) = match plans_in(&read, repo, &store.trust().value, store.places()) {
                 Ok(plans) => (plans, None),
                 Err(problem) => (Vec::new(), Some(problem)),
             };
             let servers: Vec<(String, bool)> =
                 plans.iter().map(|plan| (plan.settings.name.clone(), plan.settings.default)).collect();
-            let (named, of_named) = named_by(&read, &plans, &repo.root);
+            if plans.iter().any(|plan| plan.trusted && plan.settings.command.is_some()) {
+                self.environments.warm(&repo.root);
+            }
+            let (named, of_named) = named_by(&read, &plans, &repo.root, &files);
             versions.truncate(files.len());
             versions.extend(of_named);
             if let Ok(mut known) = known.lock() {
@@ -207,11 +231,13 @@ impl Looker {
         // lock is taken.
         let new_marks = [folder_mark(&repo.root), folder_mark(&repo.root.join(FOLDER))];
         if occasion != Occasion::Rescan || marks != Some(new_marks) {
-            let wanted = folders_of(&repo.root, servers.iter().map(|(name, default)| (name.as_str(), *default)));
+            let mut wanted = folders_of(&repo.root, servers.iter().map(|(name, default)| (name.as_str(), *default)));
+            wanted.extend(self.worktrees.folder(repo).map(|folder| (folder.clone(), folder_mark(&folder))));
             if let Ok(mut folders) = folders.lock() {
                 folders.attach(&repo.name, wanted);
             }
         }
+        self.worktrees.look(repo, occasion);
         for (name, is_default) in servers.clone() {
             gets_on();
             let spot = Spot::of_server(&repo.root, &name, is_default);
@@ -226,6 +252,9 @@ impl Looker {
                 at_rest.remove(&name);
             }
             events.extend(seen);
+        }
+        if occasion != Occasion::Rescan {
+            reap_forgotten(repo, &servers);
         }
         // After the files: nothing is started again beside a server of somebody else's.
         if occasion == Occasion::First {
@@ -246,8 +275,8 @@ impl Looker {
     fn believe(&self, repo: &Repo, mut versions: Vec<Option<Stamp>>) -> Vec<Option<Stamp>> {
         let Ok(mut known) = self.known.lock() else { return versions };
         let Some(last) = known.get_mut(&repo.name) else { return versions };
-        let lost = last.versions.iter().zip(&versions).any(|(before, now)| before.is_some() && now.is_none());
-        if !lost {
+        let is_less = last.versions.iter().zip(&versions).any(|(before, now)| before.is_some() && now.is_none());
+        if !is_less {
             last.gone_since = None;
             return versions;
         }
@@ -342,6 +371,18 @@ impl Looker {
     }
 }
 
+/// Removes what is left of servers that somebody else started, and that ended while no daemon ran.
+fn reap_forgotten(repo: &Repo, servers: &[(String, bool)]) {
+    for name in external_names(repo).into_iter().filter(|name| !servers.iter().any(|(known, _)| known == name)) {
+        let spot = Spot::of_server(&repo.root, &name, false);
+        match spot.reap() {
+            Ok(Some(proof)) => tracing::info!("{}/{name}: port file removed: {proof}", repo.name),
+            Ok(None) => {}
+            Err(error) => tracing::warn!("{}/{name}: its port file could not be reaped: {error}", repo.name),
+        }
+    }
+}
+
 fn lost_event(id: &ServerId, generation: u64, place: &ServerPlace) -> Option<Event> {
     lost_output(place).map(|what| Event::OutputLost { id: id.clone(), generation, what })
 }
@@ -362,7 +403,11 @@ pub(super) fn taken_by(socket: &Listening, store: &Store) -> String {
     };
     let registry = store.registry().value;
     let folder = process::working_dir(pid);
-    let repo = folder.and_then(|folder| registry.holding(&folder).map(|repo| format!(" in repo `{}`", repo.name)));
+    let repo = folder.and_then(|folder| match place_of(&registry, &folder) {
+        Place::In(repo) => Some(format!(" in repo `{}`", repo.name)),
+        Place::InWorktree { base, .. } => Some(format!(" in a worktree of `{}`", base.name)),
+        Place::Nowhere => None,
+    });
     format!("port {port} is taken by `{command}` (pid {pid}){}", repo.unwrap_or_default())
 }
 

@@ -5,9 +5,18 @@ use std::sync::Arc;
 
 use tokio::sync::{broadcast, oneshot};
 
-use crate::api::{Asked, DaemonStatus, Failure, Request, Verb};
-use crate::model::{ServerId, Status};
+use crate::api::{Adopt, Asked, DaemonStatus, Failure, Request, Verb};
+use crate::model::{Offer, ServerId, Status};
 use crate::supervisor::Event;
+
+/// All that there is to list.
+#[derive(Debug, Clone)]
+pub struct Known {
+    /// By repo and name.
+    pub servers: Vec<Status>,
+    /// Worktrees that are not registered.
+    pub offers: Vec<Offer>,
+}
 
 /// What the loop is told.
 #[derive(Debug)]
@@ -34,10 +43,13 @@ pub enum Message {
         /// Where the answer goes.
         reply: oneshot::Sender<Result<Asked, Failure>>,
     },
+    /// A client gives a server of somebody else's a name, or takes it back; answers with what it is called once its repo
+    /// has been looked at.
+    Adopt(Adopt, oneshot::Sender<Result<(ServerId, oneshot::Receiver<()>), Failure>>),
     /// A client wants all servers.
-    List(oneshot::Sender<Vec<Status>>),
+    List(oneshot::Sender<Known>),
     /// A client wants all servers and every change after.
-    Subscribe(oneshot::Sender<(Vec<Status>, broadcast::Receiver<Arc<str>>)>),
+    Subscribe(oneshot::Sender<(Known, broadcast::Receiver<Arc<str>>)>),
     /// A client wants to know of the daemon.
     Describe(oneshot::Sender<DaemonStatus>),
     /// Registry, approvals or settings may have changed.
@@ -46,6 +58,8 @@ pub enum Message {
     Reap(oneshot::Sender<()>),
     /// Something changed in a repo's folder.
     Dirty(String),
+    /// These worktrees are offered now.
+    Offers(Vec<Offer>),
     /// A shim says: look at this server again.
     Hint(ServerId),
     /// End; servers live on.
@@ -58,6 +72,7 @@ impl Message {
     pub(super) fn can_wait(&self) -> bool {
         match self {
             Self::Ask { .. }
+            | Self::Adopt(..)
             | Self::List(_)
             | Self::Subscribe(_)
             | Self::Describe(_)
@@ -65,7 +80,12 @@ impl Message {
             | Self::Reap(_)
             | Self::Hint(_)
             | Self::End => true,
-            Self::Event(_) | Self::Events(_) | Self::Looked { .. } | Self::Reply(_) | Self::Dirty(_) => false,
+            Self::Event(_)
+            | Self::Events(_)
+            | Self::Offers(_)
+            | Self::Looked { .. }
+            | Self::Reply(_)
+            | Self::Dirty(_) => false,
         }
     }
 }

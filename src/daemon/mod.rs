@@ -4,6 +4,9 @@ mod admission;
 mod connections;
 mod core;
 mod discovery;
+mod ending;
+mod environment;
+mod externals;
 mod http;
 mod intake;
 pub(crate) mod launch;
@@ -19,6 +22,7 @@ mod threads;
 mod waiters;
 mod watch;
 mod watcher;
+mod worktrees;
 
 use std::sync::Arc;
 
@@ -73,11 +77,12 @@ pub fn run(store: Store, ready: impl FnOnce()) -> Result<(), Failure> {
         let hints = Hints::bind(&places.hint_socket())?;
         let (post, inbox) = mpsc::unbounded_channel();
         let _signals = end_on_signal(&post)?;
-        let core = core::Core::new(store.clone(), post.clone(), open_files);
+        let environments = environment::Environments::new(store.clone());
+        let core = core::Core::new(store.clone(), post.clone(), open_files, environments.clone());
         let desk = discovery::Desk { post: post.clone(), port: store.settings().value.discovery_port };
         let discovery = (desk.port != 0).then(|| Discovery::begin(desk));
         tokio::spawn(intake::hints(hints, post.clone()));
-        tokio::spawn(http::serve(server, http::Desk { post, store, discovery }));
+        tokio::spawn(http::serve(server, http::Desk { post, store, discovery, environments }));
         ready();
         core.run(inbox).await;
         Ok::<(), Failure>(())

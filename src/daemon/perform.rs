@@ -8,6 +8,9 @@ use std::sync::Arc;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 
+use super::ending::Endings;
+use super::environment::Environments;
+use super::externals::Externals;
 use super::launch::Launch;
 use super::looks::{Looker, Occasion, look_at_file};
 use super::message::{ById, ByRepo, Message};
@@ -18,12 +21,15 @@ use super::threads::Threads;
 use super::watch::{SocketWatch, Watched};
 use crate::model::{Instance, ServerId, Signal, State, Timestamp};
 use crate::os::exit::ended;
-use crate::os::files::{Folder, Stamp, stamp_of};
+use crate::os::files::{FileError, Folder, Stamp, stamp_of};
 use crate::os::{sockets, tree};
-use crate::portfile::{PortFile, WRITER};
-use crate::settings::{Extra, Repo};
+use crate::portfile::{EXTERNAL, PortFile, WRITER};
+use crate::settings::Repo;
 use crate::supervisor::{Effect, Event, Fleet, Found, Plan, Probe, Socket};
-use crate::survey::{LastRun, Remembered, Spot, Store, Words, WriteError, remembered_plans_of, run_record, sight_of};
+use crate::survey::{
+    LastRun, Note, Remembered, Spot, Store, Words, WriteError, announcing, forget, remembered_plans_of, run_record,
+    sight_of, write_note,
+};
 
 /// Performs effects.
 pub(super) struct Performer {
@@ -31,6 +37,8 @@ pub(super) struct Performer {
     post: UnboundedSender<Message>,
     open_files: Option<u64>,
     sockets: SocketWatch,
+    externals: Externals,
+    endings: Endings,
     looker: Looker,
     threads: Threads,
     /// One thing at a time for each server, in the order it was asked.
@@ -40,7 +48,7 @@ pub(super) struct Performer {
     owners: ById<Instance>,
     /// Repos that are being looked at: one that hangs must not pile up looks.
     busy: Busy,
-    roots: ByRepo<PathBuf>,
+    repos: ByRepo<Repo>,
     /// Which registry that was.
     registry: Option<Stamp>,
     /// Repos that were not looked at since the daemon began.
@@ -49,11 +57,20 @@ pub(super) struct Performer {
 }
 
 impl Performer {
-    pub(super) fn new(store: Store, post: UnboundedSender<Message>, open_files: Option<u64>) -> Self {
+    pub(super) fn new(
+        store: Store,
+        post: UnboundedSender<Message>,
+        open_files: Option<u64>,
+        environments: Environments,
+    ) -> Self {
+        let threads = Threads::new();
+        let externals = Externals::start(post.clone(), threads.clone());
         Self {
-            sockets: SocketWatch::start(post.clone()),
-            looker: Looker::new(store.clone(), &post),
-            threads: Threads::new(),
+            sockets: SocketWatch::start(post.clone(), externals.clone()),
+            externals,
+            endings: Endings::new(post.clone()),
+            looker: Looker::new(store.clone(), &post, environments),
+            threads,
             store,
             post,
             open_files,
@@ -61,7 +78,7 @@ impl Performer {
             shims: HashMap::new(),
             owners: HashMap::new(),
             busy: Busy::default(),
-            roots: ByRepo::new(),
+            repos: ByRepo::new(),
             registry: None,
             unseen: HashSet::new(),
             warnings: Vec::new(),
@@ -74,12 +91,12 @@ impl Performer {
 
     /// How many repos are registered.
     pub(super) fn repos(&self) -> usize {
-        self.roots.len()
+        self.repos.len()
     }
 
     pub(super) fn warnings(&self) -> Vec<String> {
         let folders = self.looker.folders.lock().ok().and_then(|folders| folders.problem());
-        self.warnings.iter().cloned().chain(folders).collect()
+        self.warnings.iter().cloned().chain(folders).chain(self.looker.environments.problems()).collect()
     }
 
     // ---- the start, and changes of what is registered
@@ -112,6 +129,7 @@ impl Performer {
                 events.push(Event::Seen { id, generation, sight });
             }
         }
+        self.looker.worktrees.clean(&self.store.registry().value);
         self.unseen = repos.into_iter().map(|repo| repo.name).collect();
         events
     }
@@ -120,17 +138,21 @@ impl Performer {
         let (registry, trust, settings) = (self.store.registry(), self.store.trust(), self.store.settings());
         self.warnings = [registry.warning, trust.warning, settings.warning].into_iter().flatten().collect();
         self.registry = stamp_of(&self.store.places().registry());
-        self.roots = registry.value.repos.iter().map(|repo| (repo.name.clone(), repo.root.clone())).collect();
+        self.repos = registry.value.repos.iter().map(|repo| (repo.name.clone(), repo.clone())).collect();
+        self.externals.repos(registry.value.repos.clone());
+        self.sockets.mind_strangers(!self.repos.is_empty());
         registry.value.repos
     }
 
     pub(super) fn is_registered(&self, repo: &str) -> bool {
-        self.roots.contains_key(repo)
+        self.repos.contains_key(repo)
     }
 
     /// The servers of a repo that are to run from the daemon's start on: told once, when it was looked at first.
     pub(super) fn autostart_of(&mut self, repo: &str, fleet: &Fleet) -> Vec<ServerId> {
-        if !self.unseen.remove(repo) {
+        // Of a dozen worktrees, nobody wants a dozen of the same.
+        let is_worktree = self.repos.get(repo).is_some_and(|repo| repo.worktree.is_some());
+        if !self.unseen.remove(repo) || is_worktree {
             return Vec::new();
         }
         let wanted = |id: &ServerId| fleet.plan(id).is_some_and(|(_, plan)| plan.settings.autostart && plan.trusted);
@@ -146,9 +168,16 @@ impl Performer {
     /// Takes in the registry and the approvals as they are now; answers when every repo was looked at.
     pub(super) fn reload(&mut self, fleet: &Fleet, reply: Option<oneshot::Sender<()>>) -> Vec<Event> {
         let before: HashSet<String> = fleet.statuses().map(|status| status.repo.clone()).collect();
+        let old = std::mem::take(&mut self.repos);
         self.read_registry();
+        self.looker.worktrees.retain(|name| self.repos.contains_key(name));
         let mut events = Vec::new();
-        for repo in before.into_iter().filter(|name| !self.roots.contains_key(name)) {
+        // What runs of one that is elsewhere now was started where it was.
+        let is_same = |name: &String| {
+            let root = self.repos.get(name).map(|repo| &repo.root);
+            root.is_some() && old.get(name).is_none_or(|before| Some(&before.root) == root)
+        };
+        for repo in before.into_iter().filter(|name| !is_same(name)) {
             if let Ok(mut folders) = self.looker.folders.lock() {
                 folders.detach(&repo);
             }
@@ -162,25 +191,67 @@ impl Performer {
 
     /// Looks at every repo again, in one thread as long as none hangs.
     pub(super) fn look_at_all(&self, occasion: Occasion, reply: Option<oneshot::Sender<()>>) {
-        self.look_at(self.roots.keys().cloned().collect(), occasion, reply);
+        self.look_at(self.repos.keys().cloned().collect(), occasion, reply);
+    }
+
+    /// Looks at every repo for the first time. Before that for what somebody else runs in them: nothing is started beside it.
+    pub(super) fn look_first(&self, reply: oneshot::Sender<()>) {
+        let externals = self.externals.clone();
+        let round = self.round(self.repos.keys().cloned().collect(), Occasion::First, Some(reply));
+        tokio::spawn(async move {
+            externals.settled().await;
+            round.await;
+        });
+    }
+
+    /// Forgets the name that somebody gave a server of somebody else's; its repo is not looked at.
+    pub(super) fn forget_name(&self, id: &ServerId) {
+        if let Err(error) = forget(self.store.places(), id) {
+            tracing::warn!("{id} is still watched: {error}");
+        }
+    }
+
+    /// Keeps the name that somebody gave a server of somebody else's, or forgets it; answers when its repo was looked at.
+    pub(super) fn keep_name(
+        &self,
+        id: &ServerId,
+        note: Option<&Note>,
+        reply: oneshot::Sender<()>,
+    ) -> Result<bool, FileError> {
+        let places = self.store.places();
+        let is_kept = match note {
+            Some(note) => write_note(places, note).map(|()| true)?,
+            None => forget(places, id)?,
+        };
+        self.looker.forget_settings(&id.repo);
+        self.look_at(vec![id.repo.clone()], Occasion::Change, Some(reply));
+        Ok(is_kept)
     }
 
     /// Watches a repo's folders at their right level, and looks at its settings and port files.
     pub(super) fn refresh(&self, repo: &str) {
-        if self.roots.contains_key(repo) {
+        if self.repos.contains_key(repo) {
             self.look_at(vec![repo.to_owned()], Occasion::Change, None);
         }
     }
 
     fn look_at(&self, names: Vec<String>, occasion: Occasion, reply: Option<oneshot::Sender<()>>) {
+        tokio::spawn(self.round(names, occasion, reply));
+    }
+
+    fn round(
+        &self,
+        names: Vec<String>,
+        occasion: Occasion,
+        reply: Option<oneshot::Sender<()>>,
+    ) -> impl Future<Output = ()> + Send + 'static {
         let repo = |name: String| {
-            let root = self.roots.get(&name)?.clone();
             let occasion = if self.unseen.contains(&name) { Occasion::First } else { occasion };
-            Some((Repo { name, root, added_at: String::new(), extra: Extra::default() }, occasion))
+            Some((self.repos.get(&name)?.clone(), occasion))
         };
         let errands: Vec<Errand> = names.into_iter().filter_map(repo).collect();
         let (looker, post, busy) = (self.looker.clone(), self.post.clone(), self.busy.clone());
-        tokio::spawn(async move {
+        async move {
             let hanging = {
                 let (looker, post) = (looker.clone(), post.clone());
                 rounds::round(errands, &busy, move |(repo, occasion), gets_on| {
@@ -198,7 +269,7 @@ impl Performer {
             if let Some(reply) = reply {
                 let _ = post.send(Message::Reply(reply));
             }
-        });
+        }
     }
 
     /// Reads what a server's shim left; tells how its leader or its tree ended, or that it is there.
@@ -221,6 +292,7 @@ impl Performer {
             }
             Event::FileFound { id, found: Some(Found { owner: Some(owner), .. }) } => self.follow_owner(id, owner),
             Event::Configured { repo, root, plans, problem: None } => {
+                self.externals.announcing(repo, announcing(plans));
                 for plan in plans {
                     let id = ServerId::new(repo, &plan.settings.name);
                     let words = Words::of(root, plan, &id, self.store.places());
@@ -237,9 +309,11 @@ impl Performer {
             return;
         }
         let (id, owner, post, sockets) = (id.clone(), owner.clone(), self.post.clone(), self.sockets.clone());
+        let externals = self.externals.clone();
         tokio::spawn(async move {
             if let Ok(end) = ended(&owner).await {
                 sockets.look_now(id.clone());
+                externals.again();
                 let _ = post.send(Message::Dirty(id.repo.clone()));
                 let exit = end.how().await;
                 let _ = post.send(Message::Event(Event::OwnerEnded { id, owner, exit }));
@@ -299,6 +373,26 @@ impl Performer {
                 let (spot, post) = (spot_of(fleet, &id), self.post.clone());
                 self.in_turn(&id.clone(), move || look_at_file(&id, &spot, &post));
             }
+            Effect::WriteExternalFile { id, socket } => {
+                self.follow_owner(&id, &socket.owner);
+                let record = PortFile { origin: Some(EXTERNAL.to_owned()), ..record_of(fleet, &id, &socket) };
+                let (spot, post) = (spot_of(fleet, &id), self.post.clone());
+                self.in_turn(&id.clone(), move || told(&id, &spot, spot.write_external(&record), &post));
+            }
+            Effect::WithdrawExternalFile { id, root, is_default } => {
+                self.owners.remove(&id);
+                let (spot, post) = (Spot::of_server(&root, &id.server, is_default), self.post.clone());
+                self.in_turn(&id.clone(), move || {
+                    if let Err(error) = spot.withdraw_external() {
+                        tracing::warn!("{id}: `{}` could not be removed: {error}", spot.path().display());
+                    }
+                    look_at_file(&id, &spot, &post)
+                });
+            }
+            Effect::EndExternal { id, root, external, signal } => {
+                let endings = self.endings.clone();
+                self.in_turn(&id.clone(), move || endings.send(&id, &root, &external, signal));
+            }
             Effect::LookAtRepo { repo } => self.refresh(&repo),
             Effect::MarkDown { id } => {
                 // One that was given up is to be told so by the next daemon.
@@ -335,6 +429,7 @@ impl Performer {
             ports: Arc::clone(&self.looker.ports),
             open_files: self.open_files,
             shims: Arc::clone(&self.looker.shims),
+            environments: self.looker.environments.clone(),
         };
         let looker = self.looker.clone();
         self.in_turn(&id.clone(), move || {
@@ -392,7 +487,12 @@ fn record_of(fleet: &Fleet, id: &ServerId, socket: &Socket) -> PortFile {
 }
 
 fn write_file(id: &ServerId, spot: &Spot, record: &PortFile, post: &UnboundedSender<Message>) -> Vec<Event> {
-    match spot.write(record) {
+    told(id, spot, spot.write(record), post)
+}
+
+/// What came of writing a port file.
+fn told(id: &ServerId, spot: &Spot, written: Result<(), WriteError>, post: &UnboundedSender<Message>) -> Vec<Event> {
+    match written {
         Ok(()) | Err(WriteError::Taken { .. }) => look_at_file(id, spot, post),
         Err(error) => {
             // Not looked at: what is not there would be written again at once, for ever.

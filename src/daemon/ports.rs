@@ -6,6 +6,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use crate::model::ServerId;
 use crate::os::ports::is_free;
 use crate::settings::UserSettings;
+use crate::survey::ports_in_turn;
 
 /// Which server has which port, whether it runs or not.
 #[derive(Debug, Default)]
@@ -20,16 +21,17 @@ impl PortBook {
         self.taken.insert(port, id.clone());
     }
 
+    /// Lets go of the ports of a repo's servers.
+    pub(crate) fn forget(&mut self, repo: &str) {
+        self.taken.retain(|_, owner| owner.repo != repo);
+    }
+
     /// The port for a server: its last one when it is free, else the first free one of the range from a place that its
     /// name decides, so that a lost memory finds the same ports again. `None` when none is free.
     pub(crate) fn assign(&mut self, id: &ServerId, last: Option<u16>, settings: &UserSettings) -> Option<u16> {
         let is_mine = |port: u16| self.taken.get(&port).is_none_or(|owner| owner == id);
         let range = settings.first_port..=settings.last_port;
-        let width = u64::from(settings.last_port - settings.first_port) + 1;
-        let begin = settings.first_port + u16::try_from(hash(id) % width).unwrap_or(0);
-        let in_turn = (begin..=settings.last_port).chain(settings.first_port..begin);
-        let last = last.filter(|port| range.contains(port));
-        let port = last.into_iter().chain(in_turn).find(|port| is_mine(*port) && is_free(*port))?;
+        let port = ports_in_turn(hash(id), last, &range).find(|port| is_mine(*port) && is_free(*port))?;
         self.remember(id, port);
         Some(port)
     }

@@ -12,7 +12,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
 use crate::paths::ServerPlace;
-use crate::supervisor::Probe;
+use crate::supervisor::{Answer, Probe};
 use crate::survey::{Lines, Next, Output, Reader, read_record};
 
 /// A server that answers nothing in this time is not ready yet.
@@ -36,29 +36,58 @@ pub(super) async fn over_http(probe: &Probe) -> Result<(), String> {
     }
 }
 
-async fn status_of(address: std::net::IpAddr, port: u16, path: &str) -> Result<u16, Box<dyn std::error::Error>> {
+/// What a port answers to somebody who wants a page: over a fresh connection that is closed at once. No redirect is
+/// followed: who sends a browser elsewhere has a page.
+pub(super) async fn answer_of(address: std::net::IpAddr, port: u16) -> Answer {
+    let Some(address) = crate::portfile::connect_host(address) else { return Answer::None };
+    let Ok((head, body)) = exchange(address, port, "/", "text/html,*/*;q=0.5").await else { return Answer::None };
+    let kind = head.headers.get("content-type").and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let is_page = kind.trim_start().to_ascii_lowercase().starts_with("text/html");
+    match head.status.as_u16() {
+        200 if is_page => Answer::Page,
+        300..400 if head.headers.contains_key("location") => Answer::Page,
+        426 => Answer::Refusal,
+        // Node's inspector: "WebSockets request was expected".
+        400 if String::from_utf8_lossy(&body).contains("WebSocket") => Answer::Refusal,
+        _ => Answer::Http,
+    }
+}
+
+async fn status_of(address: std::net::IpAddr, port: u16, path: &str) -> Result<u16, Failed> {
+    exchange(address, port, path, "*/*").await.map(|(head, _)| head.status.as_u16())
+}
+
+type Failed = Box<dyn std::error::Error + Send + Sync>;
+
+/// Asks, and reads the whole answer, or its first [`MOST_BODY`] bytes.
+async fn exchange(
+    address: std::net::IpAddr,
+    port: u16,
+    path: &str,
+    accept: &str,
+) -> Result<(hyper::http::response::Parts, Vec<u8>), Failed> {
     let stream = TcpStream::connect((address, port)).await?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     let connection = tokio::spawn(connection);
     let host = std::net::SocketAddr::new(address, port).to_string();
     let request = Request::get(path)
         .header("host", host)
-        .header("accept", "*/*")
+        .header("accept", accept)
         .header("connection", "close")
         .body(String::new())?;
-    let response = sender.send_request(request).await?;
-    let status = response.status().as_u16();
-    let mut body = response.into_body();
-    let mut read = 0;
+    let (head, mut body) = sender.send_request(request).await?.into_parts();
+    let mut read = Vec::new();
     while let Some(frame) = body.frame().await {
-        read += frame?.data_ref().map_or(0, hyper::body::Bytes::len);
+        if let Some(bytes) = frame?.data_ref() {
+            read.extend_from_slice(bytes);
+        }
         // An answer without an end (a stream of events) is an answer.
-        if read > MOST_BODY {
+        if read.len() > MOST_BODY {
             break;
         }
     }
     connection.abort();
-    Ok(status)
+    Ok((head, read))
 }
 
 /// Looks for a line of this life's output that matches; each time only in what came since the last.

@@ -108,6 +108,7 @@ mod tests {
             name: (*name).to_owned(),
             root: "/".into(),
             added_at: String::new(),
+            worktree: None,
             extra: crate::settings::Extra::default(),
         };
         names.iter().map(|name| (repo(name), Occasion::Rescan)).collect()

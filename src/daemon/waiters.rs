@@ -114,7 +114,12 @@ impl Waiters {
 fn is_settled(verb: Verb, status: &Status) -> bool {
     match (verb, status.state) {
         (_, State::Ready) if verb != Verb::Down => !is_lost(status),
-        (Verb::Down, state) => matches!(state, State::Stopped | State::Failed) || is_external(status),
+        (Verb::Down, state) => match state {
+            State::Stopped | State::Failed => true,
+            // One that is being ended was named by whoever waits.
+            State::Stopping => false,
+            _ => is_external(status),
+        },
         (Verb::Up | Verb::Restart, State::Failed | State::Stopped | State::Unhealthy) | (Verb::Wait, State::Failed) => {
             true
         }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::UnboundedSender;
 
+use super::externals::Externals;
 use super::message::Message;
 use crate::model::{Instance, ServerId};
 use crate::os::files::Stamp;
@@ -28,6 +29,7 @@ enum Order {
     Unwatch(ServerId),
     LookNow(ServerId),
     Learn(Box<(ServerId, Words)>),
+    Strangers(bool),
 }
 
 /// One tree that is watched.
@@ -41,10 +43,19 @@ pub(super) struct Watched {
 }
 
 impl SocketWatch {
-    /// Starts the thread; it ends when the last `SocketWatch` is dropped.
-    pub(super) fn start(post: UnboundedSender<Message>) -> Self {
+    /// Starts the thread; it ends when the last `SocketWatch` is dropped. `externals` is told when sockets come or go
+    /// that no tree of ours holds.
+    pub(super) fn start(post: UnboundedSender<Message>, externals: Externals) -> Self {
         let (orders, inbox) = channel();
-        let watching = Watching { post, trees: HashMap::new(), unowned: HashSet::new(), followed: Instant::now() };
+        let watching = Watching {
+            post,
+            externals,
+            minds_strangers: false,
+            uid: process::own_uid(),
+            trees: HashMap::new(),
+            unowned: HashSet::new(),
+            followed: Instant::now(),
+        };
         let thread = std::thread::Builder::new().name("sockets".to_owned());
         if let Err(error) = thread.spawn(move || watching.run(&inbox)) {
             tracing::error!("cannot watch sockets: {error}");
@@ -63,6 +74,11 @@ impl SocketWatch {
     /// Where a server says its port may have changed.
     pub(super) fn learn(&self, id: ServerId, words: Words) {
         let _ = self.orders.send(Order::Learn(Box::new((id, words))));
+    }
+
+    /// Whether sockets matter that no tree of ours holds: as long as a repo is registered.
+    pub(super) fn mind_strangers(&self, minds: bool) {
+        let _ = self.orders.send(Order::Strangers(minds));
     }
 
     /// Something happened to the tree: it is walked whatever the sockets say.
@@ -98,6 +114,10 @@ struct View {
 
 struct Watching {
     post: UnboundedSender<Message>,
+    externals: Externals,
+    /// A socket may be a server's that somebody else started.
+    minds_strangers: bool,
+    uid: u32,
     trees: HashMap<ServerId, Tree>,
     /// Sockets that were there when no tree held them.
     unowned: HashSet<u64>,
@@ -105,8 +125,9 @@ struct Watching {
     followed: Instant,
 }
 
-/// Between two looks at the sockets while every tree is calm: a port that moves is followed within 2 s.
-const CALM: Duration = Duration::from_millis(1_500);
+/// Between two looks at the sockets while every tree is calm: a port that moves is followed within 2 s, and so is
+/// a server found that somebody else started, which takes a look at its process and perhaps a question to its ports.
+const CALM: Duration = Duration::from_millis(1_250);
 /// How often it is looked where the trees work. That their repo itself is moved is told at once; this is for the folders
 /// above it.
 const FOLLOW_EVERY: Duration = Duration::from_secs(6);
@@ -117,10 +138,12 @@ const WALK_PAUSE: Duration = Duration::from_millis(15);
 const PROVEN_AFTER: Duration = Duration::from_millis(4);
 const PROVE_PAUSE: Duration = Duration::from_millis(2);
 /// Between two looks at what a server says, while its sockets alone do not tell which is its own: it says so after it
-/// listens.
+/// listens. Its output may be long: 2 MiB of it are read in 10 ms.
 const HEAR_PAUSE: Duration = Duration::from_millis(50);
-/// After so long without a word none is expected any more, and it is looked less often.
+const READ_PAUSE: Duration = Duration::from_millis(250);
+/// After so long without a word hardly one is expected any more.
 const HEAR_FOR: Duration = Duration::from_mins(1);
+const READ_RARELY: Duration = Duration::from_secs(15);
 
 impl Watching {
     fn run(mut self, inbox: &Receiver<Order>) {
@@ -168,6 +191,7 @@ impl Watching {
                     },
                 );
             }
+            Order::Strangers(minds) => self.minds_strangers = minds,
             Order::Unwatch(id) => drop(self.trees.remove(&id)),
             Order::Learn(order) => {
                 let (id, words) = *order;
@@ -197,7 +221,7 @@ impl Watching {
             Some(age) if age < Duration::from_secs(3) => Some(Duration::from_millis(5)),
             Some(age) if age < Duration::from_secs(20) => Some(Duration::from_millis(25)),
             Some(_) => Some(Duration::from_millis(100)),
-            None if self.trees.is_empty() => None,
+            None if self.trees.is_empty() && !self.minds_strangers => None,
             None => Some(CALM),
         }
     }
@@ -238,12 +262,13 @@ impl Watching {
         let owned: HashSet<u64> = sights.flat_map(|sight| sight.sockets.iter().map(|socket| socket.id)).collect();
         let free = listening.iter().filter(|socket| !owned.contains(&socket.id));
         let fresh: Vec<Listening> = free.clone().filter(|socket| !self.unowned.contains(&socket.id)).copied().collect();
-        self.unowned = free.map(|socket| socket.id).collect();
-        View {
-            ids: listening.iter().map(|socket| socket.id).collect(),
-            fresh_ports: fresh.iter().map(|socket| socket.port).collect(),
-            fresh,
+        let ids: HashSet<u64> = listening.iter().map(|socket| socket.id).collect();
+        let has_come = fresh.iter().any(|socket| socket.uid == self.uid);
+        if self.minds_strangers && (has_come || self.unowned.iter().any(|id| !ids.contains(id))) {
+            self.externals.sockets(owned.clone());
         }
+        self.unowned = free.map(|socket| socket.id).collect();
+        View { ids, fresh_ports: fresh.iter().map(|socket| socket.port).collect(), fresh }
     }
 }
 
@@ -270,16 +295,22 @@ impl Tree {
 
     /// Sees that it is walked when what it says of its port may be another thing by now.
     fn listen_for_words(&mut self, now: Instant) {
-        let pause = if now.duration_since(self.since) < HEAR_FOR { HEAR_PAUSE } else { CALM };
+        let Watched { words, .. } = &self.watched;
+        let is_file = words.announce.as_ref().is_some_and(|announce| announce.path.is_some());
+        let pause = match now.duration_since(self.since) < HEAR_FOR {
+            _ if is_file => HEAR_PAUSE,
+            true => READ_PAUSE,
+            false => READ_RARELY,
+        };
         if now.duration_since(self.heard) < pause || !self.needs_words() {
             return;
         }
         self.heard = now;
-        let Watched { words, .. } = &self.watched;
-        if words.announce.as_ref().is_none_or(|announce| announce.path.is_none()) {
+        if !is_file {
             self.must_look = true;
             return;
         }
+        let Watched { words, .. } = &self.watched;
         let version = words.version();
         let is_unheard = self.sight.as_ref().is_some_and(|sight| sight.announced.is_none());
         if version != self.version || is_unheard {

@@ -190,15 +190,24 @@ fn repos_of(event: &notify::Event, roots: &std::sync::Mutex<Roots>) -> BTreeSet<
         return BTreeSet::new();
     }
     let of_path = |path: &PathBuf| {
-        let is_telling = path
-            .file_name()
-            .and_then(|name| name.to_str())
-            .is_some_and(|name| [FILE_NAME, FOLDER, "servers", MANIFEST_NAME].contains(&name) || is_telling(name));
-        let within = path.parent().and_then(|parent| roots.get(parent)).filter(|_| is_telling || in_servers(path));
+        let is_telling = path.file_name().and_then(|name| name.to_str()).is_some_and(|name| {
+            [FILE_NAME, FOLDER, "servers", MANIFEST_NAME, WORKTREES].contains(&name) || is_telling(name)
+        });
+        let within = path
+            .parent()
+            .and_then(|parent| roots.get(parent))
+            .filter(|_| is_telling || in_servers(path) || in_worktrees(path));
         // The watched folder itself: it was removed or moved.
         within.or_else(|| roots.get(path)).cloned()
     };
     event.paths.iter().filter_map(of_path).collect()
+}
+
+/// Git's folder of worktrees: each of them is one in it.
+const WORKTREES: &str = "worktrees";
+
+fn in_worktrees(path: &Path) -> bool {
+    path.parent().is_some_and(|parent| parent.ends_with(WORKTREES))
 }
 
 fn in_servers(path: &Path) -> bool {

@@ -9,6 +9,8 @@ use super::{Exit, Origin, ServerId, State, Timestamp};
 /// One server as everybody sees it. Absent values are null; fields are only ever added.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "cli", derive(utoipa::ToSchema))]
+// A shape for others to read: each of them is a word of its own there.
+#[allow(clippy::struct_excessive_bools)]
 pub struct Status {
     /// The repo's unique short name.
     pub repo: String,
@@ -51,8 +53,15 @@ pub struct Status {
     /// True when its repo's directory is not there.
     #[serde(default)]
     pub missing: bool,
-    /// What is run; null for a server that only announces itself.
+    /// What is run: of a server that somebody else started the command line of its process, else what its settings say;
+    /// null when neither is known.
     pub command: Option<String>,
+    /// Other ports of a server that somebody else started: of its debugger, its reloads, its administration.
+    #[serde(default)]
+    pub also: Vec<u16>,
+    /// True for a server that somebody else starts and that was given its name by `adopt`: it stays listed when it ends.
+    #[serde(default)]
+    pub watched: bool,
     /// True when the command, as it stands now, has been approved.
     pub trusted: bool,
     /// Where the port file is or would be.

@@ -3,5 +3,5 @@
 mod places;
 mod repo;
 
-pub use places::{Places, ServerPlace, is_short_enough};
+pub use places::{Places, ServerPlace, WATCHED, is_short_enough};
 pub use repo::{default_port_file, port_file_of, server_folder};

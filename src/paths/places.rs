@@ -106,12 +106,19 @@ pub fn is_short_enough(runtime: &Path) -> bool {
 pub struct ServerPlace(pub PathBuf);
 
 const LOG: &str = "output.log";
+/// See [`ServerPlace::watched`].
+pub const WATCHED: &str = "watched.json";
 const TIMES: &str = "output.times";
 
 impl ServerPlace {
     /// Held by the one shim that runs the server.
     pub fn lock(&self) -> PathBuf {
         self.0.join("lock")
+    }
+
+    /// What a server that somebody else starts is known by, once it was given its name by hand.
+    pub fn watched(&self) -> PathBuf {
+        self.0.join(WATCHED)
     }
 
     /// What was spawned: written by the shim before and after it starts the command.

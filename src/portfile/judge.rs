@@ -1,4 +1,5 @@
-//! From evidence to a verdict.
+//! From evidence to a verdict. Its table of cases is `tests/cases/portfile.json`, shared with the clients for other
+//! languages.
 
 use std::net::IpAddr;
 
@@ -122,95 +123,5 @@ fn started_after_writing(started_at: Option<Timestamp>, written_at: Option<Times
     match (started_at, written_at) {
         (Some(started), Some(written)) => started.0 > written.0.saturating_add(REUSE_MARGIN_MS),
         _ => false,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn instance(start: u64) -> Instance {
-        Instance { pid: 42, start, boot_id: "boot".to_owned(), pidfd_inode: Some(start), pid_ns: Some(1) }
-    }
-
-    fn alive(start: u64) -> ProcessEvidence {
-        ProcessEvidence::Alive { instance: instance(start), started_at: Some(Timestamp(start)) }
-    }
-
-    fn tree() -> SocketEvidence {
-        SocketEvidence::Tree(Holder { address: [127, 0, 0, 1].into(), port: 8000, owner: instance(7) })
-    }
-
-    fn check(claims_start: Option<u64>, process: ProcessEvidence, sockets: SocketEvidence, expected: &Verdict) {
-        let mut record = PortFile::new(42, 8000, "127.0.0.1");
-        record.instance = claims_start.map(|start| instance(start).mark());
-        let evidence = Evidence {
-            boot_id: "boot".to_owned(),
-            pid_ns: Some(1),
-            written_at: Some(Timestamp(10_000)),
-            process,
-            sockets,
-        };
-        assert_eq!(&judge(&record, &evidence), expected, "{evidence:?}");
-    }
-
-    #[test]
-    fn a_socket_in_the_tree_makes_a_file_live() {
-        check(None, alive(7), tree(), &Verdict::Live);
-        check(Some(7), alive(7), tree(), &Verdict::Live);
-        // Even when the clock was set back after the start: what the file says is so.
-        check(None, alive(99_000), tree(), &Verdict::Live);
-    }
-
-    #[test]
-    fn only_proof_makes_a_file_stale() {
-        let stale = |s| Verdict::Stale(s);
-        check(None, ProcessEvidence::Gone, SocketEvidence::Nobody, &stale(Stale::ProcessGone { pid: 42 }));
-        check(None, ProcessEvidence::Thread, SocketEvidence::Nobody, &stale(Stale::NotAProcess { pid: 42 }));
-        check(None, ProcessEvidence::Zombie, SocketEvidence::Nobody, &stale(Stale::Zombie { pid: 42 }));
-        check(None, ProcessEvidence::Looker, SocketEvidence::Nobody, &stale(Stale::PidReused { pid: 42 }));
-        check(Some(6), alive(7), tree(), &stale(Stale::PidReused { pid: 42 }));
-        check(None, alive(99_000), SocketEvidence::Nobody, &stale(Stale::PidReused { pid: 42 }));
-        let others = SocketEvidence::Others { holder: Some((9, "nc".to_owned())) };
-        let taken = Stale::PortTaken { port: 8000, holder: Some((9, "nc".to_owned())) };
-        check(Some(7), alive(7), others, &stale(taken));
-    }
-
-    #[test]
-    fn what_cannot_be_seen_is_unsure() {
-        check(Some(7), alive(7), SocketEvidence::Nobody, &Verdict::Unsure(Unsure::NotListening { port: 8000 }));
-        let unreadable = SocketEvidence::Unreadable { pid: 43 };
-        check(Some(7), alive(7), unreadable, &Verdict::Unsure(Unsure::NotPermitted { pid: 43 }));
-        let unknown = ProcessEvidence::Unknown("EIO".to_owned());
-        check(None, unknown, SocketEvidence::Nobody, &Verdict::Unsure(Unsure::NotSeen("EIO".to_owned())));
-    }
-
-    #[test]
-    fn a_number_of_another_namespace_proves_nothing() {
-        let mut record = PortFile::new(42, 8000, "127.0.0.1");
-        record.instance = Some(instance(7).mark());
-        let evidence = Evidence {
-            boot_id: "boot".to_owned(),
-            pid_ns: Some(2),
-            written_at: None,
-            process: ProcessEvidence::Gone,
-            sockets: SocketEvidence::Nobody,
-        };
-        assert_eq!(judge(&record, &evidence), Verdict::Unsure(Unsure::OtherNamespace));
-        check(None, ProcessEvidence::Elsewhere, SocketEvidence::Nobody, &Verdict::Unsure(Unsure::OtherNamespace));
-    }
-
-    #[test]
-    fn a_file_of_an_earlier_boot_is_stale_whoever_has_its_number_now() {
-        let mut record = PortFile::new(42, 8000, "127.0.0.1");
-        record.instance = Some(instance(7).mark());
-        let evidence = Evidence {
-            boot_id: "later".to_owned(),
-            pid_ns: Some(1),
-            written_at: None,
-            process: alive(7),
-            sockets: tree(),
-        };
-        assert_eq!(judge(&record, &evidence), Verdict::Stale(Stale::EarlierBoot));
     }
 }

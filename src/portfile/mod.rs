@@ -5,7 +5,7 @@ mod record;
 mod url;
 
 pub use judge::{Evidence, Holder, ProcessEvidence, SocketEvidence, judge};
-pub use record::{Invalid, LIBRARY_WRITER, MAX_BYTES, MAX_PID, PortFile, WRITER};
+pub use record::{EXTERNAL, Invalid, LIBRARY_WRITER, MAX_BYTES, MAX_PID, PortFile, WRITER};
 pub use url::{connect_host, loopback_url};
 
 /// The file's name inside its folder.

@@ -18,6 +18,9 @@ pub const WRITER: &str = concat!("pierhead/", env!("CARGO_PKG_VERSION"));
 /// What a server that publishes by this library writes as `writer`: its own word, not the supervisor's.
 pub const LIBRARY_WRITER: &str = concat!("pierhead-library/", env!("CARGO_PKG_VERSION"));
 
+/// What `origin` says of a server that somebody else started.
+pub const EXTERNAL: &str = "external";
+
 /// A port file's content. Fields that are not known here are kept in `extra` and written back.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PortFile {
@@ -45,6 +48,9 @@ pub struct PortFile {
     /// Who wrote the file, as `name/version`.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
     pub writer: Option<String>,
+    /// [`EXTERNAL`] when the server was started by somebody else and says nothing of itself: Pierhead found it.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
+    pub origin: Option<String>,
     /// Every field not named above.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
@@ -80,6 +86,7 @@ impl PortFile {
             url: None,
             instance: None,
             writer: None,
+            origin: None,
             extra: Map::new(),
         }
     }
@@ -124,6 +131,11 @@ impl PortFile {
         self.instance.as_ref().map(|mark| mark.with_pid(self.pid))
     }
 
+    /// True when Pierhead wrote it of a server that somebody else started.
+    pub fn is_external(&self) -> bool {
+        self.is_ours() && self.origin.as_deref() == Some(EXTERNAL)
+    }
+
     /// True when Pierhead's supervisor wrote it, in whatever version.
     pub fn is_ours(&self) -> bool {
         self.writer.as_deref().is_some_and(|writer| writer.starts_with("pierhead/"))
@@ -163,36 +175,7 @@ where
 mod tests {
     use super::*;
 
-    fn check(text: &str, expected: &Result<(u32, u16), Invalid>) {
-        let got = PortFile::parse(text.as_bytes()).map(|r| (r.pid, r.port));
-        assert_eq!(&got, expected, "{text}");
-    }
-
-    #[test]
-    fn the_three_required_fields_suffice() {
-        check(r#"{"pid":42,"port":8000,"host":"127.0.0.1"}"#, &Ok((42, 8000)));
-    }
-
-    #[test]
-    fn numbers_no_server_can_have_are_invalid() {
-        for pid in ["0", "1", "-1", "4294967295", "4294967297", "4194305", "\"42\"", "42.5", "null", "1e400"] {
-            let text = format!(r#"{{"pid":{pid},"port":8000,"host":"h"}}"#);
-            assert!(PortFile::parse(text.as_bytes()).is_err(), "{text}");
-        }
-        for port in ["0", "70000", "\"3000;rm\"", "-1", "65536"] {
-            let text = format!(r#"{{"pid":42,"port":{port},"host":"h"}}"#);
-            assert!(matches!(PortFile::parse(text.as_bytes()), Err(Invalid::Port(_))), "{text}");
-        }
-    }
-
-    #[test]
-    fn empty_torn_and_foreign_bytes_are_told_apart() {
-        check("", &Err(Invalid::Empty));
-        check("\0\0\0\0", &Err(Invalid::Empty));
-        assert!(matches!(PortFile::parse(br#"{"pid":42,"#), Err(Invalid::Malformed(_))));
-        assert!(matches!(PortFile::parse(b"4"), Err(Invalid::Malformed(_))));
-        assert!(matches!(PortFile::parse(br#"{"pid":42,"port":1}"#), Err(Invalid::Malformed(_))));
-    }
+    // What is a port file and what is not: see `tests/cases/portfile.json`.
 
     #[test]
     fn unknown_fields_and_their_order_survive_a_rewrite() {
@@ -202,11 +185,6 @@ mod tests {
         assert_eq!(again, serde_json::from_str::<Value>(text).unwrap());
         // A fraction is written as it was, rewrite after rewrite.
         assert!(String::from_utf8(record.to_bytes()).unwrap().contains("1.23456789012e+23"));
-    }
-
-    #[test]
-    fn an_optional_field_of_a_wrong_type_does_not_hide_the_port() {
-        check(r#"{"pid":42,"port":8000,"host":"h","version":3,"instance":"x","started_at":17}"#, &Ok((42, 8000)));
     }
 
     proptest::proptest! {

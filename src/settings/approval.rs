@@ -1,8 +1,10 @@
 //! What a person approves: everything that decides what runs, as lines to read and as a hash to compare.
 
-use std::collections::BTreeSet;
+use std::cell::RefCell;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt::Write as _;
 use std::path::{Component, Path, PathBuf};
+use std::rc::Rc;
 
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -84,18 +86,26 @@ fn scripts_behind(
     cwd: &Path,
     read: &impl Fn(&Path) -> Option<Vec<u8>>,
 ) -> BTreeSet<(PathBuf, String, String)> {
+    let parsed: RefCell<HashMap<PathBuf, Option<Rc<Value>>>> = RefCell::default();
+    let parse = |path: &Path| {
+        let known = parsed.borrow().get(path).cloned();
+        known.unwrap_or_else(|| {
+            // As runners read it: bytes that are no text spoil a word, not the file.
+            let value = read(path).and_then(|bytes| value_of(path, &String::from_utf8_lossy(&bytes))).map(Rc::new);
+            parsed.borrow_mut().insert(path.to_owned(), value.clone());
+            value
+        })
+    };
     let mut words: BTreeSet<String> = words_of(command);
     let mut found = BTreeSet::new();
     loop {
         let mut grown = words.clone();
-        let packages =
-            folders_named(&words, cwd, read).into_iter().map(|folder| (folder.join("package.json"), "scripts"));
+        let folders = folders_named(&words, cwd, &parse).into_iter();
+        let packages = folders.map(|folder| (folder.join("package.json"), "scripts"));
         let others = OTHER_RUNNERS.iter().filter(|(program, ..)| words.contains(*program));
         let others = others.map(|(_, file, scripts)| (cwd.join(file), *scripts));
         for (path, scripts) in packages.chain(others) {
-            let Some(file) = read(&path).and_then(|bytes| parse_json(std::str::from_utf8(&bytes).ok()?)) else {
-                continue;
-            };
+            let Some(file) = parse(&path) else { continue };
             for (name, script) in scripts_of(&file, scripts, &words) {
                 grown.extend(words_of(&script));
                 found.insert((path.clone(), name, script));
@@ -106,6 +116,11 @@ fn scripts_behind(
         }
         words = grown;
     }
+}
+
+fn value_of(path: &Path, text: &str) -> Option<Value> {
+    let is_yaml = path.extension().is_some_and(|extension| extension == "yaml");
+    if is_yaml { serde_saphyr::from_str(text).ok() } else { parse_json(text) }
 }
 
 /// Programs that run scripts of other files: the file, and where its scripts are.
@@ -120,16 +135,24 @@ fn words_of(line: &str) -> BTreeSet<String> {
 }
 
 /// The working directory, the folders below it that words name, and the workspaces that words name.
-fn folders_named(words: &BTreeSet<String>, cwd: &Path, read: &impl Fn(&Path) -> Option<Vec<u8>>) -> BTreeSet<PathBuf> {
-    let package =
-        |folder: &Path| -> Option<Value> { serde_json::from_slice(&read(&folder.join("package.json"))?).ok() };
+fn folders_named(
+    words: &BTreeSet<String>,
+    cwd: &Path,
+    parse: &impl Fn(&Path) -> Option<Rc<Value>>,
+) -> BTreeSet<PathBuf> {
+    let package = |folder: &Path| parse(&folder.join("package.json"));
     let mut parents = vec![PathBuf::new()];
-    if let Some(root) = package(cwd) {
-        let listed = root.get("workspaces").map(|w| w.get("packages").unwrap_or(w)).and_then(Value::as_array);
-        let patterns = listed.into_iter().flatten().filter_map(Value::as_str);
+    let pnpm = if words.contains("pnpm") { parse(&cwd.join("pnpm-workspace.yaml")) } else { None };
+    let lists = [package(cwd).and_then(|root| root.get("workspaces").cloned()), pnpm.map(|file| (*file).clone())];
+    for list in lists.iter().flatten().map(|list| list.get("packages").unwrap_or(list)) {
+        let patterns = list.as_array().into_iter().flatten().filter_map(Value::as_str);
         parents.extend(patterns.map(|pattern| PathBuf::from(pattern.trim_end_matches(['*', '/']))));
     }
-    let below = words.iter().flat_map(|word| parents.iter().map(move |parent| parent.join(word)));
+    // `@shop/web` is mostly the package in `web`.
+    let of_package =
+        |word: &'_ str| word.strip_prefix('@').and_then(|name| name.split_once('/')).map(|(_, name)| name.to_owned());
+    let named = words.iter().flat_map(|word| std::iter::once(word.clone()).chain(of_package(word)));
+    let below = named.flat_map(|word| parents.iter().map(move |parent| parent.join(&word)));
     let inside =
         below.filter(|path| path.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir)));
     let folders = inside.map(|path| cwd.join(path)).chain([cwd.to_owned()]);
@@ -196,6 +219,37 @@ mod tests {
             "{}",
             one.text
         );
+    }
+
+    #[test]
+    fn a_package_that_runners_can_read_is_read() {
+        let texts = [
+            b"\xef\xbb\xbf{\"scripts\":{\"dev\":\"evil\"}}".to_vec(),
+            b"{\"a\":\"\xff\",\"scripts\":{\"dev\":\"evil\"}}".to_vec(),
+        ];
+        for bytes in texts {
+            let read = |path: &Path| (path == Path::new("package.json")).then(|| bytes.clone());
+            let scripts: Vec<String> =
+                scripts_behind("npm run dev", Path::new(""), &read).into_iter().map(|(_, _, script)| script).collect();
+            assert_eq!(scripts, ["evil"]);
+        }
+    }
+
+    #[test]
+    fn workspaces_of_pnpm_are_found_by_folder_and_by_name() {
+        let read = |path: &Path| {
+            let text = match path.to_str()? {
+                "package.json" => r#"{"scripts": {"dev": "pnpm --filter @shop/web dev"}}"#,
+                "pnpm-workspace.yaml" => "packages:\n  - 'apps/*'\n",
+                "apps/web/package.json" => r#"{"scripts": {"dev": "vite"}}"#,
+                _ => return None,
+            };
+            Some(text.as_bytes().to_vec())
+        };
+        for line in ["pnpm run dev", "pnpm --filter web dev"] {
+            let found = scripts_behind(line, Path::new(""), &read);
+            assert!(found.iter().any(|(_, _, script)| script == "vite"), "{line}: {found:?}");
+        }
     }
 
     #[test]

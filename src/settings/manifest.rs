@@ -164,6 +164,11 @@ impl ServerSettings {
         Self { command: Some(CommandLine::Shell(command.to_owned())), ..Self::unset(name, is_default) }
     }
 
+    /// A server that no settings name and nobody can start: it was found.
+    pub fn bare(name: &str) -> Self {
+        Self::unset(name, false)
+    }
+
     /// A server of which only its name is known.
     pub(super) fn unset(name: &str, default: bool) -> Self {
         Self {

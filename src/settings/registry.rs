@@ -11,6 +11,9 @@ use crate::model::{is_valid_name, sanitize_name};
 /// The registered repos, in the order they were added.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Registry {
+    /// Worktrees that the user does not want registered, by the folder that git keeps of each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub declined: Vec<PathBuf>,
     /// The repos.
     #[serde(default)]
     pub repos: Vec<Repo>,
@@ -29,9 +32,21 @@ pub struct Repo {
     /// RFC 3339.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub added_at: String,
+    /// What it is a worktree of, when it was registered as one: it goes when the worktree goes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worktree: Option<WorktreeOf>,
     /// What a later version wrote.
     #[serde(flatten)]
     pub extra: Extra,
+}
+
+/// What ties a registered worktree to its repo.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorktreeOf {
+    /// The directory of the registered repo.
+    pub base: PathBuf,
+    /// The folder that git keeps of the worktree, `.git/worktrees/NAME`: the same when the worktree moves.
+    pub admin: PathBuf,
 }
 
 /// The wanted name is another repo's.
@@ -54,7 +69,7 @@ impl Registry {
             let is_new = names.insert(repo.name.clone()) && roots.insert(repo.root.clone());
             is_new && is_valid_name(&repo.name) && repo.root.is_absolute()
         };
-        Ok(Self { repos: read.repos.into_iter().filter(|repo| is_good(repo)).collect(), extra: read.extra })
+        Ok(Self { repos: read.repos.into_iter().filter(|repo| is_good(repo)).collect(), ..read })
     }
 
     /// The text of `repos.toml`.
@@ -91,7 +106,8 @@ impl Registry {
             return Ok(known.clone());
         }
         let name = wanted.map_or_else(|| self.free_name(root), str::to_owned);
-        let repo = Repo { name, root: root.to_owned(), added_at: added_at.to_owned(), extra: Extra::default() };
+        let (root, extra) = (root.to_owned(), Extra::default());
+        let repo = Repo { name, root, added_at: added_at.to_owned(), worktree: None, extra };
         self.repos.push(repo.clone());
         Ok(repo)
     }

@@ -68,6 +68,14 @@ impl Trust {
         self.approved.retain(|known| known.root != root);
     }
 
+    /// A directory is another one now: what was approved of it holds there.
+    pub fn move_to(&mut self, from: &Path, to: &Path) {
+        self.forget(to);
+        for known in self.approved.iter_mut().filter(|known| known.root == from) {
+            to.clone_into(&mut known.root);
+        }
+    }
+
     /// What changed since the approval, as lines that begin with `- ` and `+ `; all lines with `+ ` when nothing was
     /// approved.
     pub fn difference(&self, root: &Path, server: &str, approval: &Approval) -> String {

@@ -18,8 +18,8 @@ use crate::model::{Exit, Timestamp};
 use crate::os::files::Folder;
 use crate::os::limits;
 use crate::os::lock::Lock;
-use crate::os::nursery;
 use crate::os::session::{self, ChildWatch, Pipe};
+use crate::os::{login, nursery};
 use crate::paths::ServerPlace;
 use log::Log;
 use notes::Notes;
@@ -28,7 +28,12 @@ use notes::Notes;
 const MAX_ORDER: u64 = 16 << 20;
 
 /// Runs the shim: an order on standard input, one line of answer on standard output.
+///
+/// As `shim environment` it is what a login shell runs that was asked for its environment: it prints its own.
 pub fn main() -> ExitCode {
+    if std::env::args_os().nth(2).is_some_and(|word| word == login::PRINT_WORD) {
+        return if login::print_own().is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    }
     match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

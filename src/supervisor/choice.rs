@@ -1,6 +1,32 @@
 //! Which of a tree's listening sockets is the server's own port.
 
-use super::{Sight, Socket};
+use std::net::IpAddr;
+
+use crate::model::Instance;
+
+/// The sockets that a tree listens on.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Sight {
+    /// Each with its topmost owner.
+    pub sockets: Vec<Socket>,
+    /// Ports that the server's output or its own files name, first named first.
+    pub hints: Vec<u16>,
+    /// The port that its own announcement names, when its settings say where that is.
+    pub announced: Option<u16>,
+}
+
+/// A listening socket of a tree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Socket {
+    /// The bound address.
+    pub address: IpAddr,
+    /// The port.
+    pub port: u16,
+    /// The kernel's number of it.
+    pub id: u64,
+    /// The topmost process of the tree that holds it.
+    pub owner: Instance,
+}
 
 /// For a server whose settings say where it announces its port (`must_announce`): that port, or the one it was before when
 /// the announcement has gone; nothing until it is announced, as whatever opens first may be a debugger's.
@@ -19,7 +45,6 @@ pub fn choose(sight: &Sight, asked: u16, current: Option<u16>, must_announce: bo
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Instance;
 
     fn check(
         listening: &[(&str, u16)],

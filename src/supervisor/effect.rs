@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::path::PathBuf;
 
-use super::Socket;
+use super::{External, Socket};
 use crate::model::{Instance, ServerId, Signal, Status};
 
 /// Something to be done. Every effect can be performed twice without harm.
@@ -72,6 +73,36 @@ pub enum Effect {
     WithdrawFile {
         /// Which server.
         id: ServerId,
+    },
+    /// Write the port file of a server that somebody else started, unless a live one is there that says otherwise.
+    WriteExternalFile {
+        /// Which server.
+        id: ServerId,
+        /// Where it listens, and who does.
+        socket: Socket,
+    },
+    /// Remove the port file that Pierhead wrote of a server that somebody else started; judge any other as
+    /// `CheckFile`. Names the place itself, as the server may be forgotten by then.
+    WithdrawExternalFile {
+        /// Which server.
+        id: ServerId,
+        /// Its repo's directory.
+        root: PathBuf,
+        /// True for the repo's default server.
+        is_default: bool,
+    },
+    /// Somebody asked for it by name: send a signal to a server that somebody else started. Before the first one it is
+    /// verified who it is, whose it is, where it works and that it holds its socket. Answered by `ExternalSpared` or
+    /// `ExternalEnded`.
+    EndExternal {
+        /// Which server.
+        id: ServerId,
+        /// Its repo's directory.
+        root: PathBuf,
+        /// Who listens, where, and whose tree it is.
+        external: Box<External>,
+        /// What.
+        signal: Signal,
     },
     /// Judge the port file and remove it if it is proven stale. Answered by `FileFound` and perhaps `Reaped`.
     CheckFile {

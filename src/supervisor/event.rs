@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use super::{External, Sight};
 use crate::model::{Exit, Instance, ServerId, Timestamp, Verdict};
 use crate::settings::ServerSettings;
 
@@ -147,6 +148,29 @@ pub enum Event {
         /// The proof, in words.
         why: String,
     },
+    /// Somebody looked for servers of the repo that somebody else started.
+    ExternalsSeen {
+        /// The repo's name.
+        repo: String,
+        /// All that there are.
+        found: Vec<External>,
+    },
+    /// [`Effect::EndExternal`](super::Effect::EndExternal) was not performed: what was to be ended could not be verified.
+    ExternalSpared {
+        /// Which server.
+        id: ServerId,
+        /// Who was to be ended.
+        owner: Instance,
+        /// Why it was left alone, in words.
+        why: String,
+    },
+    /// Nothing is left of what [`Effect::EndExternal`](super::Effect::EndExternal) was to end.
+    ExternalEnded {
+        /// Which server.
+        id: ServerId,
+        /// Who was to be ended.
+        owner: Instance,
+    },
     /// Time has passed.
     Tick,
 }
@@ -189,8 +213,10 @@ pub enum Meant {
 pub enum Wish {
     /// Run, once, from now on.
     Up,
-    /// Do not run.
+    /// Do not run; what somebody else started is left alone.
     Down,
+    /// Do not run, and end it even if somebody else started it: it was named by whoever asks.
+    End,
     /// End if it runs, then run.
     Restart,
 }
@@ -206,6 +232,28 @@ pub struct Plan {
     pub port_file: PathBuf,
     /// Its output.
     pub log: PathBuf,
+    /// The package scripts that its command may run.
+    pub scripts: Vec<String>,
+    /// What it is known by, for one that somebody else starts and that was given its name by hand.
+    pub watched: Option<Watched>,
+}
+
+impl Plan {
+    /// Of a server that is known for nothing but that it was found.
+    pub(super) fn of_found(root: &std::path::Path, name: &str) -> Self {
+        let settings = crate::settings::ServerSettings::bare(name);
+        let port_file = root.join(crate::portfile::FOLDER).join("servers").join(name).join(crate::portfile::FILE_NAME);
+        Self { settings, trusted: true, port_file, log: PathBuf::new(), scripts: Vec::new(), watched: None }
+    }
+}
+
+/// What a server is known by that somebody else starts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Watched {
+    /// Its command line.
+    pub command: String,
+    /// What that runs in the end.
+    pub programs: Vec<String>,
 }
 
 /// A shim that was started.
@@ -249,30 +297,6 @@ pub struct Adoption {
     pub leader_exit: Option<Exit>,
 }
 
-/// The sockets that a tree listens on.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Sight {
-    /// Each with its topmost owner.
-    pub sockets: Vec<Socket>,
-    /// Ports that the server's output or its own files name, first named first.
-    pub hints: Vec<u16>,
-    /// The port that its own announcement names, when its settings say where that is.
-    pub announced: Option<u16>,
-}
-
-/// A listening socket of a tree.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Socket {
-    /// The bound address.
-    pub address: IpAddr,
-    /// The port.
-    pub port: u16,
-    /// The kernel's number of it.
-    pub id: u64,
-    /// The topmost process of the tree that holds it.
-    pub owner: Instance,
-}
-
 /// A port file that was found, and judged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
@@ -286,6 +310,8 @@ pub struct Found {
     pub owner: Option<Instance>,
     /// True when Pierhead wrote it.
     pub is_ours: bool,
+    /// True when Pierhead wrote it of a server that somebody else started.
+    pub is_external: bool,
     /// When it was written.
     pub written_at: Option<Timestamp>,
 }

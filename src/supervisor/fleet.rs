@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
+use super::external::{External, Unit};
+use super::seating::{Seat, seat};
 use super::server::{Server, Standing};
 use super::{Change, Effect, Event, Plan, Wish};
 use crate::model::{Moment, ServerId, State, Status};
@@ -13,6 +15,8 @@ pub struct Fleet {
     servers: BTreeMap<ServerId, Server>,
     missing: BTreeMap<String, Missing>,
     problems: BTreeMap<String, String>,
+    /// What somebody else runs, by repo.
+    externals: BTreeMap<String, Vec<External>>,
     touched: BTreeSet<ServerId>,
     /// Servers that wait to be started, so that nobody has to look for them among a thousand.
     queued: BTreeSet<ServerId>,
@@ -43,7 +47,15 @@ impl Fleet {
     /// Takes in what happened at `now`; gives what is to be done, in this order.
     pub fn handle(&mut self, event: Event, now: Moment) -> Vec<Effect> {
         let mut out = Vec::new();
+        let about = match &event {
+            Event::ExternalsSeen { repo, .. } => Some(repo.clone()),
+            _ => None,
+        };
         let note = self.apply(event, now, &mut out);
+        self.seat_externals(about, now, &mut out);
+        self.settle(now, &mut out);
+        // A server that came to rest just now may be told as somebody else's.
+        self.seat_externals(None, now, &mut out);
         self.settle(now, &mut out);
         self.publish(note.as_ref(), now);
         out
@@ -76,6 +88,21 @@ impl Fleet {
         self.servers.get(id).map(|server| (&server.root, &server.plan))
     }
 
+    /// What somebody else runs that is told as this server, where that was found.
+    pub fn external(&self, id: &ServerId) -> Option<&External> {
+        self.servers.get(id).and_then(Server::found)
+    }
+
+    /// True when it is one of its repo's whether or not it runs.
+    pub fn is_named(&self, id: &ServerId) -> bool {
+        self.servers.get(id).is_some_and(|server| server.standing != Standing::Found)
+    }
+
+    /// Why a server of somebody else's cannot be ended; `None` when it can be tried.
+    pub fn why_not_endable(&self, id: &ServerId) -> Option<String> {
+        self.servers.get(id).and_then(Server::why_not_endable)
+    }
+
     /// The repos whose settings could not be read: name and what is wrong.
     pub fn problems(&self) -> &BTreeMap<String, String> {
         &self.problems
@@ -91,6 +118,7 @@ impl Fleet {
             Event::Removed { repo } => {
                 self.problems.remove(&repo);
                 self.missing.remove(&repo);
+                self.externals.remove(&repo);
                 self.leave(&repo, |_| true, now, out);
             }
             Event::Asked { ids, wish } => self.ask(&ids, wish, now, out),
@@ -110,7 +138,21 @@ impl Fleet {
             Event::TreeEnded { id, generation, end } => {
                 self.with(&id, |server| server.tree_ended(generation, end, now, out));
             }
-            Event::OwnerEnded { id, owner, exit } => self.with(&id, |server| server.owner_ended(&owner, exit)),
+            Event::OwnerEnded { id, owner, exit } => {
+                // Not to be told as another server, or as this one again, by what was seen before.
+                if let Some(externals) = self.externals.get_mut(&id.repo) {
+                    externals.retain(|external| !external.owner.is_same_life(&owner));
+                }
+                self.with(&id, |server| server.owner_ended(&owner, exit, now, out));
+            }
+            Event::ExternalsSeen { repo, found } => drop(self.externals.insert(repo, found)),
+            Event::ExternalSpared { id, owner, why } => self.with(&id, |server| server.spared(&owner, why, now, out)),
+            Event::ExternalEnded { id, owner } => {
+                if let Some(externals) = self.externals.get_mut(&id.repo) {
+                    externals.retain(|external| !external.owner.is_same_life(&owner));
+                }
+                self.with(&id, |server| server.theirs_are_gone(&owner, out));
+            }
             Event::Probed { id, generation, outcome } => {
                 self.with(&id, |server| server.probed(generation, outcome, now, out));
             }
@@ -124,6 +166,54 @@ impl Fleet {
             Event::Tick => self.tick(now, out),
         }
         None
+    }
+
+    /// Tells again which servers of somebody else's are which, in the repos that something was told of.
+    fn seat_externals(&mut self, about: Option<String>, now: Moment, out: &mut Vec<Effect>) {
+        let of_touched = self.touched.iter().map(|id| id.repo.clone());
+        let repos: BTreeSet<String> = about.into_iter().chain(of_touched).collect();
+        for repo in repos {
+            let has_any = self.externals.get(&repo).is_some_and(|externals| !externals.is_empty());
+            if has_any || self.of_repo(&repo).any(|(_, server)| server.has_theirs()) {
+                self.seat_in(&repo, now, out);
+            }
+        }
+    }
+
+    fn seat_in(&mut self, repo: &str, now: Moment, out: &mut Vec<Effect>) {
+        let asked: Vec<u16> = self.of_repo(repo).flat_map(|(_, server)| server.asked_ports()).collect();
+        let externals = self.externals.get(repo).map(Vec::as_slice).unwrap_or_default();
+        let units: Vec<Unit> = externals.iter().flat_map(|external| external.units(&asked)).collect();
+        // Only a repo that is known has servers.
+        let Some(root) = self.of_repo(repo).next().map(|(_, server)| server.root.clone()) else { return };
+        let seats: Vec<Seat<'_>> = self.of_repo(repo).map(|(_, server)| server.as_seat()).collect();
+        let names = seat(&units, &seats);
+        drop(seats);
+        let lost: Vec<ServerId> = self
+            .of_repo(repo)
+            .filter(|(id, server)| server.has_theirs() && !names.contains(&id.server))
+            .map(|(id, _)| id.clone())
+            .collect();
+        for id in lost {
+            // Told as another server from now on, or not seen: then a reload may bring it back.
+            let is_elsewhere = self.servers.get(&id).is_some_and(|server| server.has_one_of(&units));
+            self.with(&id, |server| if is_elsewhere { server.drop_theirs(out) } else { server.lose_theirs(now, out) });
+        }
+        let others: Vec<ServerId> =
+            self.of_repo(repo).map(|(id, _)| id.clone()).filter(|id| !names.contains(&id.server)).collect();
+        for id in others {
+            if let Some(server) = self.servers.get_mut(&id) {
+                server.clear_echo(&units, out);
+            }
+        }
+        for (unit, name) in units.into_iter().zip(names) {
+            let id = ServerId::new(repo, name);
+            if !self.servers.contains_key(&id) {
+                let plan = Plan::of_found(&root, &id.server);
+                self.servers.insert(id.clone(), Server::new(id.clone(), root.clone(), plan).of_found());
+            }
+            self.with(&id, |server| server.take_in(unit, now, out));
+        }
     }
 
     fn with(&mut self, id: &ServerId, change: impl FnOnce(&mut Server)) {
@@ -175,8 +265,10 @@ impl Fleet {
         self.missing.remove(repo);
         self.set_problem(repo, problem);
         if !is_broken {
-            let named: BTreeSet<String> = plans.iter().map(|plan| plan.settings.name.clone()).collect();
-            self.leave(repo, |name| !named.contains(name), now, out);
+            let found = self.of_repo(repo).filter(|(_, server)| server.standing == Standing::Found);
+            let found = found.map(|(id, _)| id.server.clone());
+            let stay: BTreeSet<String> = plans.iter().map(|plan| plan.settings.name.clone()).chain(found).collect();
+            self.leave(repo, |name| !stay.contains(name), now, out);
         }
         for plan in plans {
             let id = ServerId::new(repo, &plan.settings.name);
@@ -235,6 +327,7 @@ impl Fleet {
         for id in ids {
             self.with(&id, |server| {
                 server.standing = Standing::Leaving;
+                server.drop_theirs(out);
                 server.ask(Wish::Down, now, out);
             });
         }
@@ -242,7 +335,7 @@ impl Fleet {
 
     fn ask(&mut self, ids: &[ServerId], wish: Wish, now: Moment, out: &mut Vec<Effect>) {
         for id in ids {
-            if wish != Wish::Down {
+            if matches!(wish, Wish::Up | Wish::Restart) {
                 for needed in self.needs(id) {
                     self.with(&needed, |server| server.ask(Wish::Up, now, out));
                 }
@@ -285,7 +378,7 @@ impl Fleet {
     fn settle(&mut self, now: Moment, out: &mut Vec<Effect>) {
         for id in self.queued.clone() {
             // Whoever asked for it asked for these as well: one that rests now has ended since, or was stopped.
-            let missing = self.dependencies(&id).find(|needed| needed.is_idle() && needed.external().is_none());
+            let missing = self.dependencies(&id).find(|needed| needed.is_idle() && !needed.is_taken());
             let missing = missing.map(Server::why_idle);
             let waits: Vec<String> =
                 self.dependencies(&id).filter(|s| !s.is_ready()).map(|s| s.id.server.clone()).collect();
@@ -298,7 +391,9 @@ impl Fleet {
         }
         // A server that leaves comes to rest by an event of its own.
         let has_left = |id: &&ServerId| {
-            self.servers.get(*id).is_some_and(|server| server.standing == Standing::Leaving && server.is_idle())
+            let is_over =
+                |server: &Server| server.standing == Standing::Leaving && server.is_idle() || server.is_over();
+            self.servers.get(*id).is_some_and(is_over)
         };
         let gone: Vec<ServerId> = self.touched.iter().filter(has_left).cloned().collect();
         for id in gone {

@@ -1,14 +1,22 @@
 //! The ladder of signals that ends every tree.
 
+#[cfg(feature = "cli")]
 use std::fmt;
 
 use crate::model::Signal;
 
-/// One stop: which signals have gone out, and when the next is due.
+/// What ends every tree: each signal with when it is due, in milliseconds from the beginning.
 ///
 /// The stop signal and CONT at once (a stopped process takes no signal before CONT); INT at 0.3 and 0.4 of the timeout
 /// (`deno --watch` ignores TERM, `uvicorn` with an open stream wants two INTs); KILL at 0.7, repeated for what a tree
 /// respawns.
+pub fn rungs(first: Signal, timeout_ms: u64) -> [(u64, Signal); 5] {
+    let at = |tenths: u64| timeout_ms * tenths / 10;
+    [(0, first), (0, Signal::Cont), (at(3), Signal::Int), (at(4), Signal::Int), (at(7), Signal::Kill)]
+}
+
+/// One stop: which of the [`rungs`] have gone out, and when the next is due.
+#[cfg(feature = "cli")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Ladder {
     steps: Vec<(u64, Signal)>,
@@ -17,22 +25,18 @@ pub(super) struct Ladder {
 }
 
 /// Between one KILL of a whole tree and the next.
+#[cfg(feature = "cli")]
 const KILL_EVERY_MS: u64 = 50;
 /// Which step is the first KILL.
+#[cfg(feature = "cli")]
 const KILL_STEP: usize = 4;
 
+#[cfg(feature = "cli")]
 impl Ladder {
     /// A stop that begins at `now_ms` and comes to KILL within `timeout_ms`.
     pub(super) fn begin(now_ms: u64, first: Signal, timeout_ms: u64) -> Self {
-        let at = |tenths: u64| now_ms + timeout_ms * tenths / 10;
-        let steps = vec![
-            (now_ms, first),
-            (now_ms, Signal::Cont),
-            (at(3), Signal::Int),
-            (at(4), Signal::Int),
-            (at(7), Signal::Kill),
-        ];
-        Self { steps, next: 0, rounds: 0 }
+        let steps = rungs(first, timeout_ms).map(|(at, signal)| (now_ms + at, signal));
+        Self { steps: steps.to_vec(), next: 0, rounds: 0 }
     }
 
     /// The signals that are due; asked again at [`Self::due_ms`].
@@ -63,6 +67,7 @@ impl Ladder {
 }
 
 /// In words: the first signal, and when KILL comes at the latest.
+#[cfg(feature = "cli")]
 impl fmt::Display for Ladder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (Some((begun, first)), Some((kill, _))) = (self.steps.first(), self.steps.get(KILL_STEP)) else {
@@ -73,6 +78,7 @@ impl fmt::Display for Ladder {
     }
 }
 
+#[cfg(feature = "cli")]
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,19 +4,36 @@
 //! daemon performs them, and what comes of them returns as an event with the generation it belongs to. An answer that
 //! comes late, after that life of the server has ended, changes nothing.
 
+#[cfg(feature = "cli")]
 mod backoff;
 mod choice;
+#[cfg(feature = "cli")]
 mod effect;
+#[cfg(feature = "cli")]
 mod event;
+#[cfg(feature = "cli")]
 mod external;
+#[cfg(feature = "cli")]
 mod fleet;
 mod ladder;
+#[cfg(feature = "cli")]
+mod program;
+#[cfg(feature = "cli")]
+mod seating;
+#[cfg(feature = "cli")]
 mod server;
+#[cfg(feature = "cli")]
 #[cfg(test)]
 mod tests;
 
-pub use choice::choose;
+pub use choice::{Sight, Socket, choose};
+#[cfg(feature = "cli")]
 pub use effect::{Attention, Change, Effect, Probe};
-pub use event::{Adoption, End, Event, Found, Meant, Plan, Refused, Sight, Socket, Spawn, Wish};
+pub use event::{Adoption, End, Event, Found, Meant, Plan, Refused, Spawn, Watched, Wish};
+#[cfg(feature = "cli")]
 pub use external::{Announced, Answer, External};
+#[cfg(feature = "cli")]
 pub use fleet::Fleet;
+pub use ladder::rungs;
+#[cfg(feature = "cli")]
+pub use program::{Role, has_no_page, ports_in, programs_of, role_of};

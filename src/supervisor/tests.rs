@@ -11,6 +11,8 @@ fn plans(toml: &str) -> Vec<Plan> {
         trusted: true,
         port_file: format!("/r/.pm/servers/{}/server.json", settings.name).into(),
         log: "/log".into(),
+        scripts: Vec::new(),
+        watched: None,
         settings,
     };
     Manifest::parse(toml).unwrap().servers.into_iter().map(plan).collect()
@@ -41,6 +43,7 @@ fn written(id: &ServerId, socket: &Socket) -> Event {
         at: Some((socket.address, socket.port)),
         owner: Some(socket.owner.clone()),
         is_ours: true,
+        is_external: false,
         written_at: None,
     };
     Event::FileFound { id: id.clone(), found: Some(found) }
@@ -346,6 +349,7 @@ fn a_server_of_somebody_else_is_not_started_twice_nor_stopped() {
         at: Some(([127, 0, 0, 1].into(), 8000)),
         owner: Some(process(77)),
         is_ours: false,
+        is_external: false,
         written_at: None,
     };
     bench.tell(Event::FileFound { id: web(), found: Some(found(Verdict::Live)) });
@@ -375,6 +379,7 @@ fn a_look_from_before_the_end_does_not_make_a_dead_server_ready() {
         at: Some(([127, 0, 0, 1].into(), 20_000)),
         owner: Some(process(200)),
         is_ours: true,
+        is_external: false,
         written_at: None,
     };
     bench.tell(Event::FileFound { id: web(), found: Some(late) });
@@ -478,6 +483,7 @@ fn a_server_of_somebody_else_is_flagged_when_its_port_file_goes_and_it_does_not(
         at: Some(([127, 0, 0, 1].into(), 8000)),
         owner: Some(process(77)),
         is_ours: false,
+        is_external: false,
         written_at: None,
     };
     bench.tell(Event::FileFound { id: web(), found: Some(found) });
@@ -661,6 +667,7 @@ fn a_server_that_waits_is_not_started_again_beside_somebody_elses() {
         at: Some(([127, 0, 0, 1].into(), 8000)),
         owner: Some(process(77)),
         is_ours: false,
+        is_external: false,
         written_at: None,
     };
     for is_asked in [false, true] {
@@ -685,7 +692,15 @@ fn the_file_of_a_server_that_lost_its_listener_between_two_daemons_is_withdrawn(
     bench.tell(Event::Adopted { id: web(), adoption: adoption(1) });
     let found = |verdict| Event::FileFound {
         id: web(),
-        found: Some(Found { verdict, pid: 200, at: None, owner: None, is_ours: true, written_at: None }),
+        found: Some(Found {
+            verdict,
+            pid: 200,
+            at: None,
+            owner: None,
+            is_ours: true,
+            is_external: false,
+            written_at: None,
+        }),
     };
     bench.tell(found(Verdict::Live)).seen("web", 1, vec![]);
     assert!(bench.does(|e| matches!(e, Effect::CheckFile { .. })), "it was true a moment ago");
@@ -841,4 +856,166 @@ impl World {
 
 fn shim_of(generation: u64) -> Instance {
     process(100 + u32::try_from(generation).unwrap_or(0))
+}
+
+// ---- somebody else's servers
+
+fn external(pid: u32, port: u16) -> External {
+    External {
+        owner: process(pid),
+        head: process(pid),
+        sockets: vec![socket(port, pid)],
+        hints: Vec::new(),
+        answers: BTreeMap::new(),
+        command: format!("serve {port}"),
+        programs: vec!["serve".to_owned()],
+        since: Some(Timestamp(7)),
+        claimed: None,
+        announced: None,
+    }
+}
+
+fn seen(found: &[External]) -> Event {
+    Event::ExternalsSeen { repo: "r".to_owned(), found: found.to_vec() }
+}
+
+fn writes_of(effects: &[Effect]) -> Vec<(String, u16)> {
+    let write = |effect: &Effect| match effect {
+        Effect::WriteExternalFile { id, socket } => Some((id.server.clone(), socket.port)),
+        _ => None,
+    };
+    effects.iter().filter_map(write).collect()
+}
+
+fn withdraws_of(effects: &[Effect]) -> Vec<String> {
+    let withdraw = |effect: &Effect| match effect {
+        Effect::WithdrawExternalFile { id, .. } => Some(id.server.clone()),
+        _ => None,
+    };
+    effects.iter().filter_map(withdraw).collect()
+}
+
+#[test]
+fn a_server_that_is_found_is_told_as_the_only_one_and_up_starts_no_second() {
+    let mut bench = Bench::new("[servers.web]\ncommand='npm run dev'");
+    bench.tell(seen(&[external(9, 80)]));
+    let status = bench.fleet.status(&web()).unwrap().clone();
+    assert_eq!((status.state, status.origin), (State::Ready, Some(crate::model::Origin::External)));
+    assert_eq!((status.pid, status.port, status.since), (Some(9), Some(80), Some(Timestamp(7))));
+    assert_eq!(status.command.as_deref(), Some("serve 80"));
+    assert_eq!(writes_of(&bench.effects), [("web".to_owned(), 80)]);
+    bench.effects.clear();
+    bench.tell(Event::Asked { ids: vec![web()], wish: Wish::Up });
+    assert!(!bench.effects.iter().any(|effect| matches!(effect, Effect::Spawn { .. })), "{:?}", bench.effects);
+}
+
+#[test]
+fn one_of_its_own_is_there_as_long_as_it_runs() {
+    let mut bench = Bench::new("[servers.web]\ncommand='vite'");
+    let serve = ServerId::new("r", "serve");
+    bench.tell(seen(&[external(9, 80)]));
+    assert_eq!(bench.fleet.status(&serve).map(|status| status.port), Some(Some(80)));
+    assert_eq!(bench.fleet.status(&web()).map(|status| status.state), Some(State::Stopped));
+    bench.tell(Event::OwnerEnded { id: serve.clone(), owner: process(9), exit: None });
+    assert!(bench.fleet.status(&serve).is_none());
+    assert_eq!(withdraws_of(&bench.effects), ["serve"]);
+    // What was seen before its end is told after it.
+    bench.tell(seen(&[]));
+    assert!(bench.fleet.status(&serve).is_none());
+}
+
+#[test]
+fn a_reload_is_forgiven_and_keeps_the_name() {
+    let mut bench = Bench::new("[servers.web]\ncommand='vite'");
+    let serve = ServerId::new("r", "serve");
+    let watched = |pid| External { head: process(8), ..external(pid, 80) };
+    bench.tell(seen(&[watched(9)]));
+    bench.tell(Event::OwnerEnded { id: serve.clone(), owner: process(9), exit: None });
+    let status = bench.fleet.status(&serve).unwrap();
+    assert_eq!((status.state, status.port), (State::Ready, None));
+    assert_eq!(withdraws_of(&bench.effects), ["serve"]);
+    bench.effects.clear();
+    bench.tell(seen(&[watched(10)]));
+    assert_eq!(writes_of(&bench.effects), [("serve".to_owned(), 80)]);
+    assert_eq!(bench.fleet.status(&serve).unwrap().pid, Some(10));
+    // The next one does not come back.
+    bench.tell(seen(&[]));
+    bench.now_ms += 2_000;
+    bench.tell(Event::Tick);
+    assert!(bench.fleet.status(&serve).is_none());
+}
+
+#[test]
+fn down_ends_it_only_when_it_is_named() {
+    let mut bench = Bench::new("[servers.web]\ncommand='npm run dev'");
+    bench.tell(seen(&[external(9, 80)]));
+    bench.effects.clear();
+    bench.tell(Event::Asked { ids: vec![web()], wish: Wish::Down });
+    let ends =
+        |effects: &[Effect]| effects.iter().filter(|effect| matches!(effect, Effect::EndExternal { .. })).count();
+    assert_eq!(ends(&bench.effects), 0);
+    bench.tell(Event::Removed { repo: "r".to_owned() });
+    assert_eq!(ends(&bench.effects), 0, "nor when its repo is forgotten");
+    let mut bench = Bench::new("[servers.web]\ncommand='npm run dev'");
+    bench.tell(seen(&[external(9, 80)]));
+    bench.effects.clear();
+    bench.tell(Event::Asked { ids: vec![web()], wish: Wish::End });
+    assert_eq!(ends(&bench.effects), 2, "the stop signal, and CONT");
+    assert_eq!(bench.fleet.status(&web()).unwrap().state, State::Stopping);
+    // It is still seen while it ends.
+    bench.tell(seen(&[external(9, 80)]));
+    assert_eq!(bench.fleet.status(&web()).unwrap().state, State::Stopping);
+    bench.tell(Event::ExternalEnded { id: web(), owner: process(9) });
+    assert_eq!(bench.fleet.status(&web()).unwrap().state, State::Stopped);
+    assert_eq!(withdraws_of(&bench.effects), ["web"]);
+}
+
+#[test]
+fn what_could_not_be_verified_goes_on_and_says_why_it_was_spared() {
+    let mut bench = Bench::new("[servers.web]\ncommand='npm run dev'");
+    bench.tell(seen(&[external(9, 80)]));
+    bench.tell(Event::Asked { ids: vec![web()], wish: Wish::End });
+    bench.tell(Event::ExternalSpared { id: web(), owner: process(9), why: "it is elsewhere".to_owned() });
+    let status = bench.fleet.status(&web()).unwrap();
+    assert_eq!((status.state, status.port), (State::Ready, Some(80)));
+    assert_eq!(status.reason.as_deref(), Some("not stopped: it is elsewhere"));
+}
+
+#[test]
+fn up_while_it_is_being_ended_starts_ours_after_it() {
+    let mut bench = Bench::new("[servers.web]\ncommand='npm run dev'");
+    bench.tell(seen(&[external(9, 80)]));
+    bench.tell(Event::Asked { ids: vec![web()], wish: Wish::End });
+    bench.tell(Event::Asked { ids: vec![web()], wish: Wish::Up });
+    assert!(!bench.effects.iter().any(|effect| matches!(effect, Effect::Spawn { .. })));
+    bench.tell(Event::ExternalEnded { id: web(), owner: process(9) });
+    assert!(bench.effects.iter().any(|effect| matches!(effect, Effect::Spawn { .. })));
+}
+
+#[test]
+fn two_ports_that_may_be_it_are_both_told_and_each_says_so() {
+    let mut bench = Bench::new("[servers.web]\ncommand='npm run dev'");
+    let sockets = vec![socket(80, 9), socket(81, 9), socket(9229, 9)];
+    let answers = [(80, Answer::Page), (81, Answer::Page), (9229, Answer::Refusal)].into();
+    bench.tell(seen(&[External { sockets, answers, ..external(9, 80) }]));
+    let told: Vec<_> = bench.fleet.statuses().map(|s| (s.server.clone(), s.port, s.also.clone())).collect();
+    assert_eq!(told, [("serve".to_owned(), Some(81), vec![9229]), ("web".to_owned(), Some(80), vec![9229])]);
+    let reason = bench.fleet.status(&web()).unwrap().reason.clone().unwrap();
+    assert!(reason.contains("81") && reason.contains("could not be told"), "{reason}");
+}
+
+#[test]
+fn settings_that_come_to_name_it_take_it_over() {
+    let mut bench = Bench::new("[servers.web]\ncommand='vite'");
+    bench.tell(seen(&[external(9, 80)]));
+    assert!(bench.fleet.status(&ServerId::new("r", "serve")).is_some());
+    let plans = plans("[servers.docs]\ncommand='serve'\n[servers.web]\ncommand='vite'");
+    bench.effects.clear();
+    bench.tell(Event::Configured { repo: "r".to_owned(), root: "/r".into(), plans, problem: None });
+    let told: Vec<_> = bench.fleet.statuses().map(|s| (s.server.clone(), s.port)).collect();
+    assert_eq!(told, [("docs".to_owned(), Some(80)), ("web".to_owned(), None)]);
+    assert_eq!(
+        (writes_of(&bench.effects), withdraws_of(&bench.effects)),
+        (vec![("docs".to_owned(), 80)], vec!["serve".to_owned()])
+    );
 }

@@ -1,11 +1,12 @@
 //! Reads what other tools say of their servers, and keeps what the live processes and sockets bear out.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::output::output_of_run;
 use super::plain::without_colours;
+use super::{Place, place_of};
 use crate::announce::custom::{Announce, Format};
 use crate::announce::{
     Announcement, ProcessPlace, Source, Stage, Tool, UserPlace, open_page, sources_of_process, sources_of_shelf,
@@ -18,7 +19,7 @@ use crate::os::{lock, tree};
 use crate::paths::{Places, ServerPlace};
 use crate::portfile::{MAX_BYTES, PortFile};
 use crate::settings::{Registry, Repo};
-use crate::supervisor::{Announced, Plan, Socket};
+use crate::supervisor::{Announced, Plan, Sight, Socket};
 
 /// An announcement that the live process bears out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,6 +87,19 @@ impl Words {
         Self { repo: None, ..self }
     }
 
+    /// Adds what the server itself says of its port: where there is a choice, and where its settings name a place.
+    pub(crate) fn tell(&self, asked_port: u16, sight: &mut Sight) {
+        let ports: Vec<u16> = sight.sockets.iter().map(|socket| socket.port).collect();
+        let is_plain = ports.iter().all(|port| *port == ports[0]) || ports.contains(&asked_port);
+        if !is_plain && self.announce.is_none() {
+            let owners: Vec<u32> = sight.sockets.iter().map(|socket| socket.owner.pid).collect();
+            sight.hints.extend(self.hints(&owners, &ports));
+        }
+        if !ports.is_empty() {
+            sight.announced = self.announced(&sight.sockets);
+        }
+    }
+
     /// The port that its announcement names, when its settings say where that is. A port that is none of its `sockets`
     /// is of an earlier life. An announcement that has gone since is what it was: a log is cut off in time.
     pub fn announced(&self, sockets: &[Socket]) -> Option<u16> {
@@ -125,7 +139,7 @@ impl Words {
         let told = told_by(owners, self.repo.as_deref(), listening);
         let output = self.output();
         let opencode = crate::announce::opencode_ports_in(&output);
-        told.into_iter().map(|told| told.port).chain(opencode).chain(super::look::ports_named_in(&output)).collect()
+        told.into_iter().map(|told| told.port).chain(opencode).chain(super::tree::ports_named_in(&output)).collect()
     }
 }
 
@@ -166,28 +180,44 @@ pub fn told_by(owners: &[u32], repo: Option<&Path>, listening: &[u16]) -> Vec<To
 }
 
 /// What the folders that tools keep for each user say of servers that belong to a registered repo, wherever their
-/// processes work. Each names a process that lives, is this user's, and listens on the port.
-pub fn announcements(registry: &Registry, listening: &[Listening]) -> Vec<Announced> {
-    let user = user_place();
+/// processes work, and what the files say that settings name. A process that is named lives, is this user's, and listens
+/// on the port; where none is, somebody of this user's does.
+pub fn announcements(
+    repos: &[Repo],
+    announcing: &BTreeMap<String, Announcing>,
+    listening: &[Listening],
+) -> Vec<Announced> {
+    let (user, registry) = (user_place(), Registry { repos: repos.to_vec(), ..Registry::default() });
     let shelves = user.shelves().into_iter();
     let sources = shelves.flat_map(|shelf| sources_of_shelf(&shelf, names_in(&shelf.folder)));
-    sources.filter_map(|source| announced_in(&source, registry, listening)).collect()
+    let by_tools = sources.filter_map(|source| announced_in(&source, &registry, listening));
+    let by_settings = repos.iter().filter_map(|repo| Some((repo, announcing.get(&repo.name)?)));
+    let by_settings = by_settings.flat_map(|(repo, announcing)| announcements_of(repo, announcing, listening));
+    by_tools.chain(by_settings).collect()
+}
+
+/// The servers of a repo whose settings say where they announce themselves, each with that.
+pub type Announcing = Vec<(String, Announce)>;
+
+/// Those among some plans.
+pub fn announcing(plans: &[Plan]) -> Announcing {
+    let one = |plan: &Plan| Some((plan.settings.name.clone(), plan.settings.announce.clone()?));
+    plans.iter().filter_map(one).collect()
 }
 
 /// What the settings of a repo's servers lead to: those that only announce themselves are found by it, whoever starts
 /// them.
-pub fn announcements_of(repo: &Repo, plans: &[Plan], listening: &[Listening]) -> Vec<Announced> {
+fn announcements_of(repo: &Repo, announcing: &Announcing, listening: &[Listening]) -> Vec<Announced> {
     let user = user_place();
     let own = process::own_uid();
     let is_open = |port: &u16| listening.iter().any(|socket| socket.port == *port && socket.uid == own);
-    let said = |plan: &Plan| {
-        let announce = plan.settings.announce.as_ref()?;
+    let said = |(server, announce): &(String, Announce)| {
         let files = announce.files(&repo.root, &user);
         let port = files.iter().find_map(|path| read_custom(announce, path).filter(is_open))?;
-        let (server, tool) = (plan.settings.name.clone(), plan.settings.name.clone());
-        Some(Announced { repo: repo.name.clone(), server: Some(server), tool, pid: None, port })
+        let (server, tool) = (Some(server.clone()), server.clone());
+        Some(Announced { repo: repo.name.clone(), server, tool, pid: None, port })
     };
-    plans.iter().filter_map(said).collect()
+    announcing.iter().filter_map(said).collect()
 }
 
 fn announced_in(source: &Source, registry: &Registry, listening: &[Listening]) -> Option<Announced> {
@@ -201,7 +231,12 @@ fn announced_in(source: &Source, registry: &Registry, listening: &[Listening]) -
     }
     let folder = said.root.clone().or_else(|| process::working_dir(pid))?;
     // Before its sockets are looked for, which costs more.
-    let repo = registry.holding(&folder).or_else(|| registry.holding(&std::fs::canonicalize(&folder).ok()?))?;
+    let repo_of = |folder: &std::path::Path| match place_of(registry, folder) {
+        Place::In(repo) => Some(repo),
+        // What serves there is another branch's.
+        Place::InWorktree { .. } | Place::Nowhere => None,
+    };
+    let repo = repo_of(&folder).or_else(|| repo_of(&std::fs::canonicalize(&folder).ok()?))?;
     let pids: Vec<u32> = std::iter::once(pid).chain(tree::descendants(pid)).collect();
     let holds = !sockets::owned_by(&pids, &on_port).sockets.is_empty();
     let tool = source.tool.name().to_owned();
@@ -355,7 +390,7 @@ mod tests {
         std::fs::create_dir(&path).unwrap();
         assert!(read(&Source { tool: Tool::FineCode, path: path.clone() }).is_none());
         std::fs::remove_dir(&path).unwrap();
-        #[cfg(unix)]
+        #[cfg(target_os = "linux")]
         {
             rustix::fs::mknodat(
                 rustix::fs::CWD,

@@ -109,6 +109,12 @@ impl Spot {
         self.base.join(&self.below).join(&self.name)
     }
 
+    /// What it is called in its folder.
+    #[cfg(feature = "launch")]
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Reads and judges it; `None` when there is none. A file that does not parse is read again for up to a second.
     pub fn inspect(&self) -> Option<Sighting> {
         let begun = Instant::now();
@@ -159,14 +165,32 @@ impl Spot {
         self.remove_when(|seen| seen.claim.as_ref().is_some_and(|claim| claim.record.pid == pid))
     }
 
-    /// Writes it. The server's own live file stays; fields that are not ours are kept.
+    /// Removes it if Pierhead wrote it of a server that somebody else started; else as [`Self::reap`].
+    pub fn withdraw_external(&self) -> io::Result<Option<Verdict>> {
+        self.remove_when(|seen| {
+            seen.verdict.permits_removal() || seen.claim.as_ref().is_some_and(|claim| claim.record.is_external())
+        })
+    }
+
+    /// Writes it of a server that somebody else started. Whoever else says something true of the place is not
+    /// contradicted: any live file stays but such a one.
+    pub fn write_external(&self, record: &PortFile) -> Result<(), WriteError> {
+        self.write_unless(record, |claim| !claim.is_external())
+    }
+
+    /// Writes it. A live file stays, but for one of Pierhead's that Pierhead writes anew, and a server's own that it
+    /// writes anew itself; fields that are not ours are kept.
     pub fn write(&self, record: &PortFile) -> Result<(), WriteError> {
+        self.write_unless(record, |claim| if record.is_ours() { !claim.is_ours() } else { claim.pid != record.pid })
+    }
+
+    fn write_unless(&self, record: &PortFile, stays: impl Fn(&PortFile) -> bool) -> Result<(), WriteError> {
         let wrong = |cause| WriteError::File { path: self.path(), cause };
         let folder = self.make_folder().map_err(wrong)?;
         let _lock = folder.lock().map_err(|error| wrong(error.into()))?;
         let mut record = record.clone();
         if let Ok(Some(Sighting { claim: Some(claim), verdict, .. })) = self.inspect_once() {
-            if !claim.record.is_ours() && verdict == Verdict::Live {
+            if stays(&claim.record) && verdict == Verdict::Live {
                 return Err(WriteError::Taken { pid: claim.record.pid });
             }
             record.extra = claim.record.extra;
@@ -196,7 +220,8 @@ impl Spot {
         Folder::open(&self.base)?.beneath(&self.below)
     }
 
-    fn make_folder(&self) -> Result<Folder, FileError> {
+    /// The folder it is in, made if it is missing.
+    pub(crate) fn make_folder(&self) -> Result<Folder, FileError> {
         if self.below.as_os_str().is_empty() {
             return Folder::make(&self.base);
         }
@@ -291,6 +316,8 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         spot.write(&own_record(listener.local_addr().unwrap().port())).unwrap();
         assert_eq!(spot.inspect().unwrap().claim.unwrap().record.extra["theirs"], 7);
+        assert!(matches!(spot.write(&record), Err(WriteError::Taken { .. })), "it is live, and another process's");
+        drop(listener);
         spot.write(&record).unwrap();
         assert_eq!(spot.reap().unwrap(), Some(Stale::ProcessGone { pid }));
         assert!(spot.inspect().is_none());

@@ -1,23 +1,25 @@
 //! The state of all servers as it can be told without a daemon: from records, trees and port files.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::time::Instant;
 
+use super::announced::announcements;
 use super::output::{LAST_LINES, last_lines};
 use super::patience::ask_each;
-use super::plain::without_colours;
 use super::record::{EndedRun, LastRun, lost_output, run_record};
-use super::repo::{Remembered, plans_of, remembered_plans_of};
-use super::{Sighting, Spot, Store, Words};
-use crate::model::{Instance, Moment, ServerId, Status, Timestamp};
+use super::repo::{Remembered, manifest_of, plans_of, remembered_plans_of};
+use super::tree::sockets_of;
+use super::{Effort, Finder, Sighting, Spot, Store, Words};
+use crate::model::{Instance, Moment, Origin, ServerId, Status, Timestamp};
 use crate::os::files::FileError;
 use crate::os::process::Process;
 use crate::os::sockets::{self, Listening};
 use crate::os::tree;
 use crate::paths::{Places, ServerPlace};
 use crate::settings::{Repo, Trust};
-use crate::supervisor::{End, Event, Fleet, Found, Meant, Sight, Socket};
+use crate::supervisor::{End, Event, External, Fleet, Found, Meant, Sight};
 
 /// Every server of every registered repo, and what is wrong with repos and files, one sentence each.
 pub fn look(store: &Store) -> (Vec<Status>, Vec<String>) {
@@ -35,6 +37,7 @@ pub fn look_at(store: &Store, repos: &[Repo]) -> (Vec<Status>, Vec<String>) {
     let listening = sockets::listening().unwrap_or_default();
     let places = store.places().clone();
     let trust = trust.value;
+    let externals = externals_of(store, &listening);
     let gathered =
         ask_each(repos.to_vec(), move |repo: Repo| (events_of_repo(&repo, &trust, &places, &listening), repo.name));
     let mut fleet = Fleet::new();
@@ -45,7 +48,34 @@ pub fn look_at(store: &Store, repos: &[Repo]) -> (Vec<Status>, Vec<String>) {
             None => warnings.push(format!("{}: `{}` does not answer", repo.name, repo.root.display())),
         }
     }
-    (fleet.statuses().cloned().collect(), warnings)
+    for (repo, found) in externals.into_iter().filter(|(name, _)| repos.iter().any(|repo| repo.name == *name)) {
+        fleet.handle(Event::ExternalsSeen { repo, found }, moment(begun));
+    }
+    let told =
+        |status: &Status| Status { reason: status.reason.clone().or_else(|| unwritten(status)), ..status.clone() };
+    (fleet.statuses().map(told).collect(), warnings)
+}
+
+/// What somebody else runs, in whichever of the registered repos.
+fn externals_of(store: &Store, listening: &[Listening]) -> BTreeMap<String, Vec<External>> {
+    let registry = store.registry().value.repos;
+    let listening = listening.to_vec();
+    // Port files of the repos are read for it.
+    let found = ask_each(vec![registry], move |repos: Vec<Repo>| {
+        let announcing = repos.iter().filter_map(|repo| {
+            let servers = manifest_of(&repo.root).ok()?.servers.into_iter();
+            Some((repo.name.clone(), servers.filter_map(|server| Some((server.name, server.announce?))).collect()))
+        });
+        let announced = announcements(&repos, &announcing.collect(), &listening);
+        Finder::default().find(&repos, &listening, |_| false, &announced, Effort::All)
+    });
+    found.into_iter().flatten().next().unwrap_or_default()
+}
+
+/// Why a server that was found has no port file.
+fn unwritten(status: &Status) -> Option<String> {
+    let is_bare = status.origin == Some(Origin::External) && status.verdict.is_none();
+    is_bare.then(|| "no daemon runs that would write its port file".to_owned())
 }
 
 /// What an observer of this repo would have told the supervisor; what is wrong with it as one text.
@@ -129,6 +159,7 @@ impl From<Sighting> for Found {
             at: seen.at(),
             owner: seen.holder.map(|holder| holder.owner),
             is_ours: record.is_some_and(crate::portfile::PortFile::is_ours),
+            is_external: record.is_some_and(crate::portfile::PortFile::is_external),
             written_at: seen.claim.as_ref().map(|claim| claim.stamp.modified()),
             verdict: seen.verdict,
         }
@@ -141,49 +172,16 @@ pub fn sight_of(shim: &Instance, asked_port: u16, listening: &[Listening], words
     if !matches!(Process::hold_instance(shim), Ok(Some(_))) {
         return Sight::default();
     }
-    let pids = tree::descendants(shim.pid);
-    let held = sockets::owned_by(&pids, listening);
-    let socket = |(socket, pid): (Listening, u32)| {
-        let owner = Process::hold(pid).ok()??.instance().clone();
-        Some(Socket { address: socket.address, port: socket.port, id: socket.id, owner })
-    };
-    let sockets: Vec<Socket> = held.sockets.into_iter().filter_map(socket).collect();
-    let ports: Vec<u16> = sockets.iter().map(|socket| socket.port).collect();
-    let owners: Vec<u32> = sockets.iter().map(|socket| socket.owner.pid).collect();
-    let is_plain = ports.iter().all(|port| *port == ports[0]) || ports.contains(&asked_port);
-    let is_announced = words.is_some_and(|words| words.announce.is_some());
-    let hints = words.filter(|_| !is_plain && !is_announced).map(|words| words.hints(&owners, &ports));
-    let said = words.filter(|_| !ports.is_empty()).and_then(|words| words.announced(&sockets));
-    Sight { sockets, hints: hints.unwrap_or_default(), announced: said }
-}
-
-/// The ports of the URLs in a text, first named first; colours between the parts of a URL are passed over.
-pub(super) fn ports_named_in(text: &str) -> Vec<u16> {
-    let plain = without_colours(text);
-    let urls = plain.split("://").skip(1);
-    let port = |rest: &str| {
-        let authority = rest.split(|c: char| c == '/' || c.is_whitespace()).next()?;
-        let digits = authority.rsplit(':').next()?;
-        let digits: String = digits.chars().take_while(char::is_ascii_digit).collect();
-        digits.parse().ok()
-    };
-    urls.filter_map(port).collect()
+    let sockets = sockets_of(&tree::descendants(shim.pid), listening);
+    let mut sight = Sight { sockets, ..Sight::default() };
+    if let Some(words) = words {
+        words.tell(asked_port, &mut sight);
+    }
+    sight
 }
 
 impl From<FileError> for crate::api::Failure {
     fn from(error: FileError) -> Self {
         Self::new(crate::api::Kind::Failed, error.to_string())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_first_url_of_an_output_names_the_port() {
-        let text = "api up\n  \u{1b}[32m➜\u{1b}[39m  Local: \u{1b}[36mhttp://localhost:\u{1b}[1m5173\u{1b}[22m/\u{1b}[39m\nhttp://[::1]:80/x";
-        assert_eq!(ports_named_in(text), [5173, 80]);
-        assert!(ports_named_in("see http://example.org/ and x://").is_empty());
     }
 }

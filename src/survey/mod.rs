@@ -3,6 +3,8 @@
 #[cfg(feature = "cli")]
 mod announced;
 mod discover;
+#[cfg(feature = "cli")]
+mod externals;
 mod file;
 #[cfg(feature = "cli")]
 mod look;
@@ -10,8 +12,10 @@ mod look;
 mod output;
 #[cfg(feature = "cli")]
 mod patience;
-#[cfg(feature = "cli")]
+#[cfg(feature = "launch")]
 mod plain;
+#[cfg(feature = "launch")]
+mod ports;
 mod publish;
 #[cfg(feature = "cli")]
 mod record;
@@ -26,11 +30,18 @@ pub(crate) mod segments;
 mod sight;
 #[cfg(feature = "cli")]
 mod store;
+#[cfg(feature = "launch")]
+mod tree;
+#[cfg(feature = "cli")]
+mod watched;
+#[cfg(feature = "cli")]
+mod worktrees;
 
 #[cfg(feature = "cli")]
-pub use announced::{Told, Words, announcements, announcements_of, page_of, told_by, user_place};
+pub use announced::{Announcing, Told, Words, announcements, announcing, page_of, told_by, user_place};
 pub use discover::{discover, top_of};
 #[cfg(feature = "cli")]
+pub use externals::{Effort, Finder, external_names, tree_of_external, verify};
 pub(crate) use file::own_folder;
 pub use file::{Claim, Sighting, Spot, Torn, WriteError};
 #[cfg(feature = "cli")]
@@ -42,7 +53,11 @@ pub use output::{last_lines, output_of_run};
 #[cfg(feature = "cli")]
 pub(crate) use patience::ask_each;
 #[cfg(feature = "cli")]
-pub(crate) use plain::{Lines, Plain};
+pub(crate) use plain::Plain;
+#[cfg(feature = "launch")]
+pub(crate) use plain::{Lines, presentable};
+#[cfg(feature = "launch")]
+pub(crate) use ports::ports_in_turn;
 pub use publish::{Publication, publish};
 #[cfg(feature = "cli")]
 pub use record::{EndedRun, LastRun, lost_output, run_record};
@@ -61,3 +76,11 @@ pub use runtime::runtime_warning;
 pub use sight::evidence_of;
 #[cfg(feature = "cli")]
 pub use store::{Read, Store, StoreError, places};
+#[cfg(feature = "launch")]
+pub(crate) use tree::{ports_named_in, sockets_of};
+#[cfg(feature = "cli")]
+pub(crate) use watched::{Note, forget, write_note};
+#[cfg(feature = "cli")]
+pub use worktrees::{
+    Place, common_dir, is_worktree_of, offers, place_of, speaker_of, worktrees_folder, worktrees_of, worktrees_of_all,
+};

@@ -5,7 +5,9 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::is_worktree_of;
 use super::record::{LastRun, read_record, run_record};
+use super::watched::watched_plans;
 use crate::api::{Policy, Record};
 use crate::model::ServerId;
 use crate::os::files::{FileError, Folder, Stamp, stamp_of};
@@ -57,6 +59,8 @@ pub fn detection_in(files: &Files, thoroughness: Thoroughness) -> Detection {
 #[derive(Debug)]
 pub struct Files {
     root: PathBuf,
+    /// What it is a worktree of, when it was registered as one.
+    base: Option<PathBuf>,
     read: RefCell<HashMap<PathBuf, Option<Vec<u8>>>>,
     listed: RefCell<HashMap<PathBuf, Vec<Entry>>>,
     seen: RefCell<Vec<(PathBuf, Stamp)>>,
@@ -68,7 +72,18 @@ const MOST_ENTRIES: usize = 4_000;
 impl Files {
     /// The files below `root`.
     pub fn of(root: &Path) -> Self {
-        Self { root: root.to_owned(), read: RefCell::default(), listed: RefCell::default(), seen: RefCell::default() }
+        Self {
+            root: root.to_owned(),
+            base: None,
+            read: RefCell::default(),
+            listed: RefCell::default(),
+            seen: RefCell::default(),
+        }
+    }
+
+    /// The files of a registered repo. What was approved of the repo that it is a worktree of holds for it, too.
+    pub fn of_repo(repo: &Repo) -> Self {
+        Self { base: repo.worktree.as_ref().map(|worktree| worktree.base.clone()), ..Self::of(&repo.root) }
     }
 
     /// What was read of it, files and folders, each as it was just before: one that is another now was perhaps read so.
@@ -140,8 +155,14 @@ pub(crate) fn check_trust(files: &Files, server: &ServerSettings, trust: &Trust)
     if trust.holds(root, &server.name, &approval) {
         return Ok(());
     }
-    let difference = trust.difference(root, &server.name, &approval);
+    // To the byte, or not at all. That it is a worktree of it is read anew: another folder may be in its place by now.
+    let base = files.base.as_deref();
+    if base.is_some_and(|base| trust.holds(base, &server.name, &approval) && is_worktree_of(root, base)) {
+        return Ok(());
+    }
     let was_approved = trust.knows(root, &server.name);
+    let known = base.filter(|_| !was_approved).unwrap_or(root);
+    let difference = trust.difference(known, &server.name, &approval);
     Err(Untrusted { approval, difference, was_approved })
 }
 
@@ -178,18 +199,27 @@ pub fn remembered_plans_of(repo: &Repo, places: &Places, which: Remembered) -> V
     plans
 }
 
-fn plan_of(repo: &Repo, settings: ServerSettings, trusted: bool, places: &Places) -> Plan {
+/// The text of the package scripts that a server's command may run.
+fn scripts_of(files: &Files, server: &ServerSettings) -> Vec<String> {
+    let approval = approval_in(files, server).map(|approval| approval.text).unwrap_or_default();
+    let scripts = approval.lines().filter(|line| line.starts_with("script "));
+    scripts.filter_map(|line| Some(line.split_once(": ")?.1.to_owned())).collect()
+}
+
+pub(super) fn plan_of(repo: &Repo, settings: ServerSettings, trusted: bool, places: &Places) -> Plan {
     Plan {
         trusted,
         port_file: port_file_of(&repo.root, &settings.name, settings.default),
         log: places.server(&ServerId::new(&repo.name, &settings.name)).log(),
+        scripts: Vec::new(),
+        watched: None,
         settings,
     }
 }
 
 /// A repo's servers, ready for the supervisor.
 pub fn plans_of(repo: &Repo, trust: &Trust, places: &Places) -> Result<Vec<Plan>, String> {
-    plans_in(&Files::of(&repo.root), repo, trust, places)
+    plans_in(&Files::of_repo(repo), repo, trust, places)
 }
 
 /// The same, of files that are read once.
@@ -197,7 +227,14 @@ pub(crate) fn plans_in(files: &Files, repo: &Repo, trust: &Trust, places: &Place
     let manifest = manifest_in(files)?;
     let plan = |settings: ServerSettings| {
         let trusted = check_trust(files, &settings, trust).is_ok();
-        plan_of(repo, settings, trusted, places)
+        let scripts = scripts_of(files, &settings);
+        Plan { scripts, ..plan_of(repo, settings, trusted, places) }
     };
-    Ok(manifest.servers.into_iter().map(plan).collect())
+    let mut plans: Vec<Plan> = manifest.servers.into_iter().map(plan).collect();
+    // What the settings name by now is theirs.
+    let watched = watched_plans(repo, places).into_iter();
+    let is_new = |plan: &Plan| !plans.iter().any(|known| known.settings.name == plan.settings.name);
+    let watched: Vec<Plan> = watched.filter(is_new).collect();
+    plans.extend(watched);
+    Ok(plans)
 }

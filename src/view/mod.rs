@@ -4,7 +4,7 @@ pub mod menu;
 
 use std::fmt::Write as _;
 
-use crate::model::{Origin, State, Status, Timestamp};
+use crate::model::{Offer, Origin, State, Status, Timestamp};
 
 /// Whether colours are wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,7 +52,13 @@ pub fn details(server: &Status, now: Timestamp, style: Style) -> String {
     };
     fact("why", server.reason.clone());
     fact("url", server.url.clone());
+    let also: Vec<String> = server.also.iter().map(u16::to_string).collect();
+    fact("also on", (!also.is_empty()).then(|| also.join(", ")));
     fact("pid", server.pid.map(|pid| format!("{pid}{}", started_by(server.origin))));
+    fact(
+        "watched",
+        server.watched.then(|| "stays listed when it ends; `pierhead adopt --forget` ends that".to_owned()),
+    );
     fact("next try", server.next_try.map(|at| format!("in {}", age(now, at))));
     fact("restarts", (server.restarts > 0).then(|| server.restarts.to_string()));
     let has_ended = server.exit.code.is_some() || server.exit.signal.is_some();
@@ -87,6 +93,12 @@ fn state_word(server: &Status) -> &'static str {
 pub fn change(at: &str, server: &Status, what: &str) -> String {
     let url = server.url.as_deref().map(|url| format!("  {url}")).unwrap_or_default();
     format!("{at}  {}  {}{url}", server.id(), presentable(what))
+}
+
+/// A worktree that is not registered, as a line of `events`.
+pub fn offer(at: &str, offer: &Offer) -> String {
+    let folder = presentable(&offer.root.display().to_string());
+    format!("{at}  {}  a worktree that is not registered: {folder}\n", offer.name)
 }
 
 /// How long ago `then` was, in its one or two largest units.
@@ -174,6 +186,8 @@ mod tests {
             restarts: 0,
             next_try: None,
             command: Some("npm run dev".to_owned()),
+            also: Vec::new(),
+            watched: false,
             trusted: true,
             port_file: "/src/shop/.pm/server.json".into(),
             log: Some("/state/output.log".into()),

@@ -15,8 +15,8 @@ use pierhead::portfile::{
 };
 use pierhead::settings::detect::{Commented, Entry, Reader, Thoroughness, written};
 use pierhead::settings::{
-    CommandLine, Manifest, Placeholders, Ready, Registry, Restart, ServerSettings, Trust, UserSettings, approval_of,
-    fill,
+    CommandLine, Environment, Manifest, Placeholders, Ready, Registry, Restart, ServerSettings, Trust, UserSettings,
+    Worktrees, approval_of, fill,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -330,9 +330,21 @@ pub(crate) fn user_settings(data: &[u8]) {
     let Some(settings) = std::str::from_utf8(data).ok().and_then(|text| UserSettings::parse(text).ok()) else { return };
     assert!(settings.first_port >= 1 && settings.first_port <= settings.last_port, "{settings:?}");
     assert!(settings.log_bytes >= 64 * 1024, "{settings:?}");
-    let UserSettings { log_bytes, first_port, last_port, discovery_port } = settings;
+    assert!(!settings.environment_timeout.is_zero() && settings.environment_timeout.as_secs() <= 120, "{settings:?}");
+    let UserSettings { log_bytes, first_port, last_port, discovery_port, environment_timeout, .. } = settings;
+    let environment = match settings.environment {
+        Environment::LoginShell => "login-shell",
+        Environment::Daemon => "daemon",
+    };
+    let worktrees = match settings.worktrees {
+        Worktrees::Offer => "offer",
+        Worktrees::Register => "register",
+        Worktrees::Off => "off",
+    };
+    let timeout = humantime::format_duration(environment_timeout);
     let text = format!(
-        "log_bytes = {log_bytes}\nfirst_port = {first_port}\nlast_port = {last_port}\ndiscovery_port = {discovery_port}"
+        "log_bytes = {log_bytes}\nfirst_port = {first_port}\nlast_port = {last_port}\ndiscovery_port = {discovery_port}\n\
+         environment = '{environment}'\nenvironment_timeout = '{timeout}'\nworktrees = '{worktrees}'"
     );
     assert_eq!(UserSettings::parse(&text), Ok(settings));
 }

@@ -534,3 +534,139 @@ fn jupyter_names_its_port_and_its_page_is_opened_with_its_own_key() {
     assert_eq!(opened.line(), format!("http://127.0.0.1:{}/", repo.port()), "what is printed is no secret");
     assert_eq!(browser.opened(), format!("file://{}", page.display()));
 }
+
+// ---- started by somebody else: they are listed under their tool's name, and get a port file
+
+/// Waits until a server that Pierhead did not start is listed on this port, with its port file, and gives its name.
+#[track_caller]
+fn wait_external(events: &mut crate::events::Events, repo: &Repo, port: u16) -> String {
+    let is_it = |status: &serde_json::Value| {
+        status["origin"] == "external" && status["port"] == port && status["verdict"] == "live"
+    };
+    let status = events.wait_any("an external server with its file", is_it);
+    let record = crate::repo::read_record(Path::new(status["port_file"].as_str().expect("a path")));
+    assert_eq!(crate::repo::number_in::<u16>(&record, "port"), port);
+    assert!(Path::new(status["port_file"].as_str().unwrap()).starts_with(&repo.root));
+    status["server"].as_str().expect("a name").to_owned()
+}
+
+#[test]
+fn a_jupyter_that_works_elsewhere_belongs_to_the_repo_that_it_serves() {
+    let Some(jupyter) = find("jupyter-server") else { return };
+    let sandbox = sandbox_with_tools(None);
+    let browser = crate::open::Browser::install(&sandbox);
+    let repo = sandbox.repo("shop").add();
+    let mut events = sandbox.events();
+    let port = free_port();
+    let mut command = sandbox.program(jupyter);
+    command.args(["--no-browser", "--allow-root", &format!("--port={port}")]);
+    command.arg(format!("--ServerApp.root_dir={}", repo.root.display()));
+    let server = sandbox.start(&mut command);
+    let name = wait_external(&mut events, &repo, port);
+    assert_eq!(name, "jupyter");
+    let id = format!("shop/{name}");
+    assert_eq!(sandbox.status(&id)["pid"], server.pid());
+    sandbox.run(["open", &id]).ok();
+    let page = format!("h/.local/share/jupyter/runtime/jpserver-{}-open.html", server.pid());
+    assert_eq!(browser.opened(), format!("file://{}", sandbox.arg(&page)));
+    // Its token is in its own files, and nowhere else.
+    let file = sandbox.path(&page.replace("-open.html", ".json"));
+    let token = crate::repo::read_record(&file)["token"].as_str().expect("a token").to_owned();
+    sandbox.run(["ls", "--json"]).ok();
+    let own = [file, sandbox.path(&page)];
+    let leaking: Vec<PathBuf> = files_below(&sandbox.path(""))
+        .into_iter()
+        .filter(|path| !own.contains(path))
+        .filter(|path| fs::read(path).is_ok_and(|bytes| String::from_utf8_lossy(&bytes).contains(&token)))
+        .collect();
+    assert!(leaking.is_empty(), "{leaking:?}");
+    assert!(events.seen.iter().all(|event| !event.to_string().contains(&token)));
+    server.signal(Signal::KILL);
+    events.wait_no_longer(&id);
+}
+
+#[test]
+fn postgresql_with_its_data_in_a_repo_is_listed_as_postgres() {
+    let (Some(initdb), Some(postgres)) = (find("initdb"), find("postgres")) else { return };
+    let sandbox = sandbox_with_tools(rustix::process::geteuid().is_root().then_some(65_534));
+    let repo = sandbox.repo("shop").add();
+    let mut init = sandbox.program(initdb);
+    init.args(["--auth=trust", "--no-sync", "-D"]).arg(repo.root.join("db"));
+    sandbox.finish(&mut init).ok();
+    let mut events = sandbox.events();
+    let port = free_port();
+    let mut command = sandbox.program(postgres);
+    command.arg("-D").arg(repo.root.join("db")).args(["-p", &port.to_string(), "-k", &sandbox.arg("r")]);
+    let server = sandbox.start(&mut command);
+    assert_eq!(wait_external(&mut events, &repo, port), "postgres");
+    server.signal(Signal::QUIT);
+    events.wait_no_longer("shop/postgres");
+    server.finish();
+}
+
+#[test]
+fn an_astro_that_went_into_the_background_is_listed() {
+    let Some(astro) = find("astro") else { return };
+    let sandbox = sandbox_with_tools(None);
+    let repo = astro_repo(&sandbox, &astro);
+    sandbox.run(["add", &repo.arg(), "--name", "shop", "--yes"]).ok();
+    let mut events = sandbox.events();
+    let port = free_port();
+    let mut command = sandbox.program(&astro);
+    command.args(["dev", "--port", &port.to_string()]).env("CLAUDECODE", "1").current_dir(&repo.root);
+    sandbox.finish(&mut command).ok();
+    assert_eq!(wait_external(&mut events, &repo, port), "server", "it is the repo's own");
+    assert_eq!(sandbox.run(["port", "shop"]).ok().line(), port.to_string());
+    let pid = crate::repo::number_in(&crate::repo::read_record(&repo.root.join(".astro/dev.json")), "pid");
+    crate::sandbox::kill(pid, Signal::KILL);
+    events.wait_no_longer("shop/server");
+}
+
+#[test]
+fn finecodes_server_that_an_editor_started_is_found_by_its_file_and_never_connected_to() {
+    let sandbox = Sandbox::new();
+    let repo = sandbox.repo("shop").write();
+    let settings = "[servers.wm]\nannounce = { format = \"text\", path = \"{venv}/cache/finecode/wm_port\" }\n";
+    fs::write(repo.root.join("pierhead.toml"), settings).unwrap();
+    fs::write(repo.root.join("wm.py"), WM_SERVER).unwrap();
+    sandbox.run(["add", &repo.arg(), "--name", "shop", "--yes"]).ok();
+    let mut events = sandbox.events();
+    let server = sandbox.start(sandbox.program("python3").arg("wm.py").current_dir(&repo.root));
+    let file = repo.root.join(".venv/cache/finecode/wm_port");
+    assert_eq!(server.wait_line("serves"), "serves");
+    let port = fs::read_to_string(file).unwrap().parse().unwrap();
+    assert_eq!(wait_external(&mut events, &repo, port), "wm");
+    for args in [&["ls"][..], &["status", "shop"], &["port", "shop"], &["doctor"], &["reap"]] {
+        sandbox.run(args);
+    }
+    sandbox.kill_daemon();
+    sandbox.run(["status", "shop"]).ok();
+    drop(events);
+    let mut events = sandbox.events();
+    wait_external(&mut events, &repo, port);
+    let client = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    assert_eq!(server.wait_line("client"), "client 1", "nobody came before this test");
+    drop(client);
+}
+
+#[test]
+fn a_file_that_was_left_behind_claims_no_strangers_port() {
+    let sandbox = Sandbox::new();
+    let repo = sandbox.repo("shop").write();
+    fs::write(repo.root.join("pierhead.toml"), "[servers.wm]\nannounce = { format = \"text\", path = \"port\" }\n")
+        .unwrap();
+    let elsewhere = sandbox.fixture("--port 0");
+    fs::write(repo.root.join("port"), elsewhere.fixture_port().to_string()).unwrap();
+    sandbox.run(["add", &repo.arg(), "--name", "shop", "--yes"]).ok();
+    let mut events = sandbox.events();
+    // Seen after the stranger's, so that it was looked at by then.
+    let here = sandbox.start(sandbox.program(crate::sandbox::fixture()).args(["--port", "0"]).current_dir(&repo.root));
+    wait_external(&mut events, &repo, here.fixture_port());
+    let listed = sandbox.json(["ls", "--json"])["servers"].clone();
+    let ports: Vec<_> = listed.as_array().unwrap().iter().map(|server| server["port"].clone()).collect();
+    assert!(!ports.contains(&elsewhere_port(&repo).into()), "{listed}");
+}
+
+fn elsewhere_port(repo: &Repo) -> u16 {
+    fs::read_to_string(repo.root.join("port")).unwrap().parse().unwrap()
+}

@@ -52,6 +52,27 @@ impl Events {
         }
     }
 
+    /// The status of whichever server holds first.
+    #[track_caller]
+    pub(crate) fn wait_any(&mut self, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
+        loop {
+            if let Some(status) = self.latest.values().find(|status| holds(status)) {
+                return status.clone();
+            }
+            let event = self.next();
+            eprintln!("waiting for {what}: {event}");
+        }
+    }
+
+    /// Waits until a server is told to serve no more, or to be forgotten.
+    #[track_caller]
+    pub(crate) fn wait_no_longer(&mut self, id: &str) {
+        let is_it = |event: &Value| {
+            id_of(&event["server"]) == id && (event["what"] == "removed" || event["server"]["port"].is_null())
+        };
+        while !is_it(&self.next()) {}
+    }
+
     /// The status once its state is this one.
     #[track_caller]
     pub(crate) fn wait_state(&mut self, id: &str, state: &str) -> Value {

@@ -1,9 +1,11 @@
 //! `run`: a server in the foreground, without a daemon.
 
+use std::fmt::Write as _;
+
 use rustix::process::Signal;
 
 use crate::http::get;
-use crate::limits::wait_for_file;
+use crate::limits::{wait_for_file, wait_gone};
 use crate::repo::Repo;
 use crate::repo::{number_in, read_record};
 use crate::sandbox::{Running, Sandbox, fixture};
@@ -72,8 +74,8 @@ fn a_death_by_signal_is_told_as_shells_do() {
     let repo = sandbox.repo("shop").git().write();
     let server = run(&sandbox, &repo, &[], "");
     server.wait_line("listening");
-    let owner = *sandbox.fixtures().iter().find(|pid| **pid != server.pid()).expect("the fixture");
-    crate::sandbox::kill(owner, Signal::KILL);
+    wait_for_file(&repo.port_file());
+    crate::sandbox::kill(repo.pid(), Signal::KILL);
     let output = server.finish();
     assert!(output.code == Some(137) || output.signal == Some(9), "{output:?}");
     assert!(!repo.port_file().exists());
@@ -100,6 +102,74 @@ fn a_dedicated_instance_leaves_the_shared_file_alone() {
     assert_eq!(std::fs::read(repo.port_file()).unwrap(), shared);
 }
 
+/// Eight private instances, as a test suite starts them: half of them write files of their own.
+fn suite(sandbox: &Sandbox, repo: &Repo) -> (Running, Vec<std::path::PathBuf>) {
+    let files: Vec<_> = (0..8).map(|n| sandbox.path(&format!("suite/{n}.json"))).collect();
+    let mut script = String::new();
+    for (n, file) in files.iter().enumerate() {
+        let own = if n % 2 == 0 { "--own-file" } else { "--grandchild --escape bare" };
+        let (program, fixture) = (crate::sandbox::pierhead(), fixture());
+        let (program, file, fixture) = (program.display(), file.display(), fixture.display());
+        writeln!(script, "{program} run --port-file {file} -- {fixture} {own} --port env &").unwrap();
+    }
+    script.push_str("echo begun; wait\n");
+    let mut command = sandbox.program("sh");
+    command.args(["-c", &script]).current_dir(&repo.root);
+    let suite = sandbox.start(&mut command);
+    suite.wait_line("begun");
+    (suite, files)
+}
+
+#[test]
+fn eight_instances_side_by_side_meet_nowhere_and_end_with_the_suite() {
+    for signal in [Signal::KILL, Signal::TERM] {
+        let sandbox = Sandbox::new();
+        let repo = sandbox.repo("shop").server("web", "").add();
+        sandbox.run(["up", "shop"]).ok();
+        let shared = std::fs::read(repo.port_file()).unwrap();
+        let stays = sandbox.processes();
+        let (suite, files) = suite(&sandbox, &repo);
+        for file in &files {
+            wait_for_file(file);
+        }
+        let records: Vec<_> = files.iter().map(|file| read_record(file)).collect();
+        let mut ports: Vec<u16> = records.iter().map(|record| number_in(record, "port")).collect();
+        for (port, record) in ports.iter().zip(&records) {
+            assert_eq!(get(*port).body, format!("fixture {}\n", number_in::<u32>(record, "pid")));
+        }
+        ports.push(repo.port());
+        ports.sort_unstable();
+        ports.dedup();
+        assert_eq!(ports.len(), 9, "each has a port of its own: {records:#?}");
+        assert_eq!(std::fs::read(repo.port_file()).unwrap(), shared);
+        suite.signal(signal);
+        suite.finish();
+        for pid in sandbox.processes().into_iter().filter(|pid| !stays.contains(pid)) {
+            wait_gone(pid);
+        }
+        let left: Vec<_> =
+            std::fs::read_dir(sandbox.path("suite")).unwrap().flatten().map(|entry| entry.path()).collect();
+        assert_eq!(left, Vec::<std::path::PathBuf>::new());
+        assert_eq!(std::fs::read(repo.port_file()).unwrap(), shared);
+        assert_eq!(get(repo.port()).status, 200, "the shared one goes on");
+    }
+}
+
+#[test]
+fn a_run_that_is_killed_leaves_nothing() {
+    let sandbox = Sandbox::new();
+    let repo = sandbox.repo("shop").git().write();
+    let server = run(&sandbox, &repo, &[], "--grandchild --escape session --escape bare");
+    server.wait_line("listening");
+    wait_for_file(&repo.port_file());
+    server.signal(Signal::KILL);
+    server.finish();
+    for pid in sandbox.processes() {
+        wait_gone(pid);
+    }
+    assert!(!repo.port_file().exists());
+}
+
 #[test]
 fn a_named_server_has_its_own_file() {
     let sandbox = Sandbox::new();
@@ -115,7 +185,7 @@ fn a_named_server_has_its_own_file() {
 
 #[test]
 fn what_is_typed_reaches_the_command() {
-    use std::io::Write;
+    use std::io::Write as _;
     let sandbox = Sandbox::new();
     let repo = sandbox.repo("shop").git().write();
     let mut command = sandbox.command(["run", "--", "cat"]);

@@ -139,6 +139,8 @@ impl Sandbox {
             command.env(name, self.path(folder));
         }
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("LANG", "C.UTF-8");
+        // Not the shell of whoever runs the tests.
+        command.env("SHELL", "/bin/sh");
         command.env("PIERHEAD_TEST", &self.mark).envs(self.env.borrow().iter().cloned());
         if let Some(uid) = self.user {
             command.uid(uid).gid(uid);

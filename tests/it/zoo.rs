@@ -142,7 +142,7 @@ pub(crate) fn path() -> &'static str {
 }
 
 /// The folder of the real servers, filled when it is not.
-fn installed() -> PathBuf {
+pub(crate) fn installed() -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let cache = std::env::var_os("PIERHEAD_ZOO_CACHE").map_or_else(|| root.join("target/zoo"), PathBuf::from);
     let status = Command::new(root.join(".ci/setup")).status().expect("start .ci/setup");

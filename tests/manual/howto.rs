@@ -113,6 +113,22 @@ fn serves(program: &Program, settings: &str) {
 }
 
 #[test]
+fn the_list_of_tools_says_of_each_whether_it_is_run() {
+    let list = pages::page("docs/src/how-to/index.md").text;
+    let rows: Vec<&str> = list.lines().filter(|line| line.starts_with("| [")).collect();
+    assert!(rows.len() > 10, "{list}");
+    for row in rows {
+        let file = row.split(['(', ')']).nth(1).expect("a link");
+        let runs = pages::page(&format!("docs/src/how-to/{file}"))
+            .fences()
+            .iter()
+            .any(|fence| fence.mark.starts_with("runs: "));
+        assert_eq!(row.ends_with("| run |"), runs, "{row}");
+        assert!(runs || row.ends_with("| read |"), "{row}");
+    }
+}
+
+#[test]
 fn every_settings_that_are_shown_are_valid() {
     let mut count = 0;
     for page in pages::manual() {
@@ -140,6 +156,21 @@ fn repo_with_a_server(sandbox: &Sandbox) -> Repo {
 }
 
 #[test]
+fn a_repo_without_settings_runs_as_shown() {
+    let sandbox = sandbox();
+    let repo = sandbox.repo("shop").git().write();
+    for (file, text) in [("package.json", VITE), ("index.html", PAGE)] {
+        fs::write(repo.root.join(file), text).expect("write a file");
+    }
+    let done = sh(&sandbox, &repo.root, &approving(&block("detected"))).ok();
+    let url = done.stdout.lines().last().unwrap_or_default();
+    assert_eq!(http::get_url(url).status, 200);
+    for part in ["shop/web (default)", "--port {port}", "Vite: given as", "script `dev` of package.json"] {
+        assert!(done.stderr.contains(part), "`{part}` is not in {}", done.stderr);
+    }
+}
+
+#[test]
 fn worktrees_run_side_by_side_as_shown() {
     let sandbox = sandbox();
     let repo = repo_with_a_server(&sandbox);
@@ -151,12 +182,8 @@ fn worktrees_run_side_by_side_as_shown() {
     assert_eq!((http::get_url(&first).status, http::get_url(second).status), (200, 200));
     let mut events = sandbox.events();
     let gone = block("worktrees gone").replace("cd ../shop\n", "");
-    let (remove, forget) = gone.trim_end().rsplit_once('\n').expect("two commands");
-    sh(&sandbox, &repo.root, remove).ok();
-    events.wait("shop-fix/web", "stopped and missing", |status| {
-        status["missing"] == true && status["state"] == "stopped"
-    });
-    sh(&sandbox, &repo.root, forget).ok();
+    sh(&sandbox, &repo.root, &gone).ok();
+    while events.next()["what"] != "removed" {}
     assert_eq!(sandbox.json(["ls", "--json"])["servers"].as_array().map(Vec::len), Some(1));
 }
 
@@ -182,6 +209,15 @@ fn a_job_and_an_agent_do_as_shown() {
     repo.rewrite_settings("[servers.web]\n", "[servers.web]\nenv = { A = \"1\" }\n");
     sandbox.run_in(&repo.root, ["restart"]).code_is(6);
     sandbox.run_in(&repo.root, ["trust"]).code_is(6);
+}
+
+#[test]
+fn the_environment_is_asked_again_as_shown() {
+    let sandbox = sandbox();
+    let repo = repo_with_a_server(&sandbox);
+    sandbox.run_in(&repo.root, ["add", "--yes"]).ok();
+    sh(&sandbox, &repo.root, &block("environment")).ok();
+    assert_eq!(sandbox.status("shop/web")["state"], "ready");
 }
 
 #[test]

@@ -24,6 +24,7 @@ mod api;
 mod book;
 mod commands;
 mod compat;
+mod detection;
 mod explained;
 mod generated;
 mod howto;

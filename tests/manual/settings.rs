@@ -23,6 +23,8 @@ fn the_schema_has_every_key_that_the_reader_takes_and_no_other() {
     assert_eq!(keys(server_schema()), expected_in(&of_server));
     let of_file = Manifest::parse("no_such_key = 1").expect_err("unknown").to_string();
     assert_eq!(keys(&schema(MANIFEST_SCHEMA)), expected_in(&of_file));
+    let of_announce = Manifest::parse("[servers.a]\nannounce = { no_such_key = 1 }").expect_err("unknown").to_string();
+    assert_eq!(keys(&properties(server_schema())["announce"]), expected_in(&of_announce));
     let of_user = UserSettings::parse("no_such_key = 1").expect_err("unknown");
     assert_eq!(keys(&schema(USER_SCHEMA)), expected_in(&of_user));
 }
@@ -39,7 +41,7 @@ fn the_defaults_in_the_schema_are_those_of_the_reader() {
     }
     let mut user = String::new();
     for (key, of) in properties(&schema(USER_SCHEMA)) {
-        let _ = writeln!(user, "{key} = {}", of["default"]);
+        let _ = writeln!(user, "{key} = {}", toml_of(&of["default"]));
     }
     assert_eq!(UserSettings::parse(&user), Ok(UserSettings::default()));
 }
@@ -103,6 +105,16 @@ fn taplo_refuses_what_the_reader_refuses_for_its_shape() {
         "stop_timeout = true",
         "depends_on = 1",
         "open_path = false",
+        "announce = { path = 'f' }",
+        "announce = { format = 'text' }",
+        "announce = { format = 'xml', path = 'f' }",
+        "announce = { format = 'text', path = 'f', pot = 1 }",
+        "announce = { format = 'json', path = 'f', line = 1 }",
+        "announce = { format = 'json', path = 'f', pointer = 'port' }",
+        "announce = { format = 'line', path = 'f' }",
+        "announce = { format = 'line', path = 'f', line = 0 }",
+        "announce = { format = 'log', pattern = 'no group' }",
+        "announce = { format = 'log' }",
     ]
     .iter()
     .map(|line| format!("[servers.a]\n{line}\n"))
@@ -211,10 +223,23 @@ fn describe(schema: &Value, page: &mut String) {
     }
     for (key, of) in properties(schema) {
         let _ = write!(page, "\n### {key}\n\n{}\n", of["description"].as_str().unwrap_or_default());
+        inner_keys(&of, page);
         let examples: Vec<String> = of["examples"].as_array().into_iter().flatten().map(toml_of).collect();
         for example in examples {
             let _ = write!(page, "\n```toml,ignore\n{key} = {example}\n```\n");
         }
+    }
+}
+
+/// The keys of a table that has fixed ones.
+fn inner_keys(of: &Value, page: &mut String) {
+    if of.get("properties").is_none() {
+        return;
+    }
+    page.push_str("\n| in it | values | |\n|---|---|---|\n");
+    for (key, inner) in properties(of) {
+        let description = inner["description"].as_str().unwrap_or_default();
+        let _ = writeln!(page, "| `{key}` | {} | {} |", cell(&values_of(&inner)), cell(description));
     }
 }
 

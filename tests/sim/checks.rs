@@ -37,7 +37,7 @@ pub(crate) fn nobody_is_doubled(shown: Option<&Status>) -> Check {
     let is_taken = shown.is_some_and(|shown| {
         shown.origin == Some(Origin::External)
             && shown.state == State::Ready
-            && shown.verdict.as_deref() == Some("live")
+            && (shown.verdict.as_deref() == Some("live") || shown.port.is_some())
     });
     demand!(!is_taken, "1: started beside a live server of somebody else's");
     Ok(())
@@ -73,6 +73,32 @@ pub(crate) fn signals_are_called_for(reference: &mut Reference, effect: &Effect,
         life.stop = Some(Stop::Unhealthy);
     }
     demand!(life.stop.is_some(), "2: {signal}, and nobody wants it to end");
+    Ok(())
+}
+
+/// Nobody signals what somebody else started unless that was asked for by name.
+pub(crate) fn strangers_are_spared(reference: &Reference, shown: Option<&Status>) -> Check {
+    demand!(reference.may_end, "2: somebody else's server is told to end: {:?}", shown.map(brief));
+    Ok(())
+}
+
+/// What is told as somebody else's is told once, lives, and listens where it is said to.
+pub(crate) fn strangers_are_told_once(daemon: &Daemon, world: &World, slot: Slot) -> Check {
+    let server = &world.servers[slot];
+    let repo = &world.repos[server.repo];
+    let is_its = |status: &&Status| status.repo == server.id.repo && status.origin == Some(Origin::External);
+    let told: Vec<&Status> =
+        daemon.fleet.statuses().filter(is_its).filter(|status| status.state == State::Ready).collect();
+    for status in &told {
+        let lives = status.pid.is_some_and(|pid| world.lives(pid));
+        demand!(lives, "11: its process has ended: {}", brief(status));
+    }
+    let Some(foreign) = server.foreign.as_ref().filter(|foreign| foreign.listens) else { return Ok(()) };
+    let is_known =
+        repo.is_registered && repo.is_there && daemon.fleet.statuses().any(|status| status.repo == server.id.repo);
+    let count =
+        told.iter().filter(|status| (status.pid, status.port) == (Some(foreign.pid), Some(foreign.port))).count();
+    demand!(count == usize::from(is_known), "11: somebody else's server {foreign:?} is told {count} times");
     Ok(())
 }
 
@@ -215,9 +241,16 @@ fn forecast(daemon: &Daemon, world: &World, slot: Slot) -> Option<(u32, u16, boo
         match work {
             Work::Write { socket } if !is_theirs || verdict != Some(Verdict::Live) => {
                 let (pid, port) = (socket.owner.pid, socket.port);
-                file = Some(File { pid, port, is_ours: true, stamp: 0, is_old: false });
+                file = Some(File { pid, port, is_ours: true, is_external: false, stamp: 0, is_old: false });
             }
             Work::Withdraw if !is_theirs || is_stale => file = None,
+            Work::WriteExternal { socket }
+                if verdict != Some(Verdict::Live) || file.as_ref().is_some_and(|file| file.is_external) =>
+            {
+                let (pid, port) = (socket.owner.pid, socket.port);
+                file = Some(File { pid, port, is_ours: true, is_external: true, stamp: 0, is_old: false });
+            }
+            Work::WithdrawExternal if is_stale || file.as_ref().is_some_and(|file| file.is_external) => file = None,
             Work::Check if is_stale => file = None,
             _ => {}
         }
@@ -254,7 +287,10 @@ pub(crate) fn the_last_request_wins(reference: &Reference, shown: &Status, needs
     let Reference { life, wish, is_unsure, is_wanted, permit, is_explained, .. } = reference;
     let lives = life.is_some();
     demand!(!lives || *is_wanted, "5: runs, and is not wanted: {}", brief(shown));
-    demand!(*wish != Some(Wish::Down) || *is_unsure || !lives, "5: down was asked for last, and it runs");
+    demand!(
+        !matches!(wish, Some(Wish::Down | Wish::End)) || *is_unsure || !lives,
+        "5: down was asked for last, and it runs"
+    );
     demand!(!matches!(shown.state, State::Stopping | State::Waiting), "10: at rest, and {}", brief(shown));
     if lives {
         return Ok(());
@@ -277,7 +313,7 @@ pub(crate) fn the_last_request_wins(reference: &Reference, shown: &Status, needs
 /// What is meant to be down stays down when the next daemon comes.
 pub(crate) fn down_is_remembered(reference: &Reference, world: &World, slot: Slot) -> Check {
     let server = &world.servers[slot];
-    let is_down = reference.wish == Some(Wish::Down) && !reference.is_unsure && server.record.is_some();
+    let is_down = matches!(reference.wish, Some(Wish::Down)) && !reference.is_unsure && server.record.is_some();
     // A command that cannot be run is not tried again by any daemon.
     let is_refusal = server.ended.as_ref().is_some_and(|ended| ended.is_refusal);
     demand!(!is_down || server.is_marked_down || is_refusal, "5: it was stopped, and the next daemon will start it");

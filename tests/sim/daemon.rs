@@ -6,9 +6,11 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use pierhead::model::{Instance, Verdict};
+use pierhead::model::{Instance, Signal, Verdict};
 use pierhead::settings::Ready;
-use pierhead::supervisor::{Effect, End, Event, Fleet, Meant, Plan, Probe, Refused, Sight, Socket, Spawn, Wish};
+use pierhead::supervisor::{
+    Effect, End, Event, External, Fleet, Meant, Plan, Probe, Refused, Sight, Socket, Spawn, Wish,
+};
 
 use crate::chance::Chance;
 use crate::scenario::{Refusal, Slot, remembered};
@@ -26,6 +28,11 @@ pub(crate) struct Daemon {
     walked: VecDeque<(u64, Event)>,
     /// How often trees were walked.
     walks: u64,
+    /// What came and went of somebody else's when that was last looked for; and what was told then.
+    searched: Option<u64>,
+    strangers: BTreeMap<usize, Vec<External>>,
+    /// What is being ended of somebody else's.
+    ending: Vec<(Slot, Instance)>,
     shims: BTreeMap<Slot, Instance>,
     owners: BTreeMap<Slot, Instance>,
     followed_shims: Vec<(Slot, Instance)>,
@@ -74,6 +81,14 @@ pub(crate) enum Work {
         socket: Socket,
     },
     Withdraw,
+    WriteExternal {
+        socket: Socket,
+    },
+    WithdrawExternal,
+    EndExternal {
+        owner: Instance,
+        signal: Signal,
+    },
     Check,
     MarkDown,
     /// For a server that the fleet has forgotten: there is no such place.
@@ -141,6 +156,8 @@ pub(crate) enum Move {
     Turn(Slot),
     Job(usize),
     Sockets,
+    /// What somebody else runs is looked for.
+    Search,
     Tell,
     Shim(usize),
     Owner(usize),
@@ -157,7 +174,14 @@ fn plan_of(world: &World, slot: Slot, is_remembered: bool) -> Plan {
     let server = &world.servers[slot];
     let is_default = world.is_default(slot);
     let settings = if is_remembered { remembered(slot, is_default) } else { server.kind.settings(slot, is_default) };
-    Plan { settings, trusted: !is_remembered, port_file: "server.json".into(), log: "log".into() }
+    Plan {
+        settings,
+        trusted: !is_remembered,
+        port_file: "server.json".into(),
+        log: "log".into(),
+        scripts: Vec::new(),
+        watched: None,
+    }
 }
 
 impl Daemon {
@@ -173,6 +197,9 @@ impl Daemon {
             watched: BTreeMap::new(),
             walked: VecDeque::new(),
             walks: 0,
+            searched: None,
+            strangers: BTreeMap::new(),
+            ending: Vec::new(),
             shims: BTreeMap::new(),
             owners: BTreeMap::new(),
             followed_shims: Vec::new(),
@@ -245,6 +272,9 @@ impl Daemon {
         if !self.orders.is_empty() || !world.moved.is_empty() {
             out.push(Move::Sockets);
         }
+        if self.searched != Some(world.strangers) || self.ending.iter().any(|(_, owner)| !world.lives(owner.pid)) {
+            out.push(Move::Search);
+        }
         if self.walked.front().is_some_and(|(due, _)| *due <= world.now_ms) {
             out.push(Move::Tell);
         }
@@ -259,6 +289,7 @@ impl Daemon {
             Move::Turn(slot) => self.turn(slot, world),
             Move::Job(at) => self.job(at, world),
             Move::Sockets => self.look_at_sockets(world),
+            Move::Search => self.search(world),
             Move::Tell => self.inbox.extend(self.walked.pop_front().map(|(_, event)| Message::Event(event))),
             Move::Shim(at) => {
                 let (slot, _) = self.followed_shims.remove(at);
@@ -301,9 +332,10 @@ impl Daemon {
     pub(crate) fn take(&mut self, world: &World) -> (Vec<Event>, Option<(Wish, Vec<Slot>)>) {
         let Some(message) = self.inbox.pop_front() else { return (Vec::new(), None) };
         match message {
+            // What was seen in a repo that has been removed since is of no use.
+            Message::Event(Event::ExternalsSeen { repo, .. }) if !self.roots.contains(&slot_of(&repo)) => {}
             Message::Event(event) => return (vec![event], None),
             Message::Events(events) => return (events, None),
-            // What was seen in a repo that has been removed since is of no use.
             Message::Looked { repo, .. } if !self.roots.contains(&repo) => {}
             Message::Looked { repo, events } => {
                 let is_first = self.unseen.remove(&repo);
@@ -323,6 +355,8 @@ impl Daemon {
                 let gone = (0..world.repos.len()).filter(|repo| !self.roots.contains(repo)).filter(is_known);
                 let events = gone.map(|repo| Event::Removed { repo: format!("r{repo}") }).collect();
                 self.look_at_all(Occasion::Change, false);
+                self.strangers.retain(|repo, _| self.roots.contains(repo));
+                self.searched = None;
                 return (events, None);
             }
             Message::Dirty(repo) => self.refresh(repo),
@@ -349,7 +383,10 @@ impl Daemon {
 
     pub(crate) fn perform(&mut self, effect: Effect, world: &mut World) {
         let mut in_turn = |id: &pierhead::model::ServerId, work: Work| {
-            let needs_place = !matches!(work, Work::MarkDown);
+            let needs_place = !matches!(work, Work::MarkDown | Work::WithdrawExternal | Work::EndExternal { .. });
+            // A server that nobody named has a place of its own.
+            let work =
+                if id.server.contains('-') && !matches!(work, Work::EndExternal { .. }) { Work::Nothing } else { work };
             let work = if needs_place && self.fleet.plan(id).is_none() { Work::Nothing } else { work };
             self.turns.entry(slot_of(&id.server)).or_default().queue.push_back(work);
         };
@@ -383,6 +420,20 @@ impl Daemon {
             }
             Effect::WriteFile { id, socket } => in_turn(&id, Work::Write { socket }),
             Effect::WithdrawFile { id } => in_turn(&id, Work::Withdraw),
+            Effect::WriteExternalFile { id, socket } => {
+                let slot = slot_of(&id.server);
+                in_turn(&id, Work::WriteExternal { socket: socket.clone() });
+                if self.owners.insert(slot, socket.owner.clone()).as_ref() != Some(&socket.owner) {
+                    self.followed_owners.push((slot, socket.owner));
+                }
+            }
+            Effect::WithdrawExternalFile { id, .. } => {
+                self.owners.remove(&slot_of(&id.server));
+                in_turn(&id, Work::WithdrawExternal);
+            }
+            Effect::EndExternal { id, external, signal, .. } => {
+                in_turn(&id, Work::EndExternal { owner: external.owner, signal });
+            }
             Effect::CheckFile { id } => in_turn(&id, Work::Check),
             Effect::MarkDown { id } => in_turn(&id, Work::MarkDown),
             Effect::LookAtRepo { repo } => self.refresh(slot_of(&repo)),
@@ -411,6 +462,33 @@ impl Daemon {
             Some(Work::Withdraw) => {
                 world.withdraw(slot);
                 look_at_file(slot, world)
+            }
+            Some(Work::WriteExternal { socket }) => {
+                if world.write_external_file(slot, socket.owner.pid, socket.port) {
+                    look_at_file(slot, world)
+                } else {
+                    vec![Event::FileRefused { id, why: "its folder is missing".to_owned() }]
+                }
+            }
+            Some(Work::WithdrawExternal) => {
+                world.withdraw_external(slot);
+                look_at_file(slot, world)
+            }
+            Some(Work::EndExternal { owner, signal }) => {
+                let at =
+                    world.servers.iter().position(|server| server.foreign.as_ref().is_some_and(|f| f.pid == owner.pid));
+                let is_known = self.ending.iter().any(|(_, known)| known == owner);
+                match at.filter(|at| is_known || world.servers[*at].foreign.as_ref().is_some_and(|f| f.listens)) {
+                    Some(at) => {
+                        if !is_known {
+                            self.ending.push((slot, owner.clone()));
+                        }
+                        world.signal_foreign(at, *signal);
+                        Vec::new()
+                    }
+                    None if is_known => Vec::new(),
+                    None => vec![Event::ExternalSpared { id, owner: owner.clone(), why: "it has ended".to_owned() }],
+                }
             }
             Some(Work::Write { socket }) => {
                 if world.write_file(slot, socket.owner.pid, socket.port) {
@@ -518,6 +596,26 @@ impl Daemon {
         }
     }
 
+    /// Tells what somebody else runs, where that is not what was told; and what has been ended of it.
+    fn search(&mut self, world: &World) {
+        self.searched = Some(world.strangers);
+        for repo in self.roots.clone() {
+            let found = world.strangers_in(repo);
+            if self.strangers.get(&repo).map_or(found.is_empty(), |told| *told == found) {
+                continue;
+            }
+            self.strangers.insert(repo, found.clone());
+            self.inbox.push_back(Message::Event(Event::ExternalsSeen { repo: format!("r{repo}"), found }));
+        }
+        let ending = std::mem::take(&mut self.ending);
+        let (left, gone) = ending.into_iter().partition(|(_, owner)| world.lives(owner.pid));
+        self.ending = left;
+        for (slot, owner) in gone {
+            let id = world.servers[slot].id.clone();
+            self.inbox.push_back(Message::Event(Event::ExternalEnded { id, owner }));
+        }
+    }
+
     fn look_at_sockets(&mut self, world: &mut World) {
         for order in std::mem::take(&mut self.orders) {
             match order {
@@ -563,7 +661,9 @@ fn autostarted(repo: usize, world: &World, events: &[Event]) -> Vec<Slot> {
 
 /// The number of a server or a repo, from its name.
 pub(crate) fn slot_of(name: &str) -> usize {
-    name[1..].parse().expect("names are a letter and a number")
+    // One that nobody named is called as the one whose place it could not have: `s1-2`.
+    let number = name[1..].split('-').next().unwrap_or_default();
+    number.parse().expect("names are a letter and a number")
 }
 
 /// What is checked before a shim is started.

@@ -155,6 +155,7 @@ impl Lap<'_> {
             | Action::Become(slot, _)
             | Action::Refuse(slot, _)
             | Action::Foreign(slot)
+            | Action::Bare(slot)
             | Action::ForeignMute(slot)
             | Action::ForeignEnd(slot)
             | Action::FileGone(slot)
@@ -190,12 +191,9 @@ impl Lap<'_> {
             (Action::Health(_, is_healthy), Some(tree)) => world.trees[tree].is_healthy = *is_healthy,
             (Action::Become(_, nature), _) => world.servers[slot].nature = (**nature).clone(),
             (Action::Refuse(_, refusal), _) => world.servers[slot].refusal = Some(*refusal),
-            (Action::Foreign(_), None) => world.foreign(slot),
-            (Action::ForeignMute(_), _) => {
-                if let Some(foreign) = &mut world.servers[slot].foreign {
-                    foreign.listens = false;
-                }
-            }
+            (Action::Foreign(_), None) => world.foreign(slot, true),
+            (Action::Bare(_), None) => world.foreign(slot, false),
+            (Action::ForeignMute(_), _) => world.mute_foreign(slot),
             (Action::ForeignEnd(_), _) => world.end_foreign(slot),
             (Action::FileGone(_), _) => world.disturb(slot, false),
             (Action::Scribble(_), _) => world.disturb(slot, true),
@@ -364,7 +362,13 @@ impl Lap<'_> {
                 self.touched.insert(slot);
                 daemon.step(next, &mut self.world);
             }
-            Move::Job(_) | Move::Sockets | Move::Tell | Move::Shim(_) | Move::Owner(_) | Move::Rescan => {
+            Move::Job(_)
+            | Move::Sockets
+            | Move::Search
+            | Move::Tell
+            | Move::Shim(_)
+            | Move::Owner(_)
+            | Move::Rescan => {
                 daemon.step(next, &mut self.world);
                 self.unread.append(&mut daemon.unread);
             }
@@ -379,7 +383,12 @@ impl Lap<'_> {
         let Some(daemon) = &self.daemon else { return Ok(()) };
         let is_let_through = |id: &ServerId| {
             let shown = daemon.fleet.status(id);
-            shown.is_some_and(|s| wish == Wish::Up || s.origin != Some(pierhead::model::Origin::External))
+            let is_theirs = |s: &Status| s.origin == Some(pierhead::model::Origin::External);
+            shown.is_some_and(|s| match wish {
+                Wish::Up => true,
+                Wish::End => !is_theirs(s) || daemon.fleet.why_not_endable(id).is_none(),
+                Wish::Down | Wish::Restart => !is_theirs(s),
+            })
         };
         let ids: Vec<ServerId> = slots.iter().map(|slot| self.world.servers[*slot].id.clone()).collect();
         let ids: Vec<ServerId> = ids.into_iter().filter(is_let_through).collect();
@@ -405,7 +414,9 @@ impl Lap<'_> {
             _ => None,
         };
         let effects = daemon.fleet.handle(event, moment);
-        let changed: Vec<Slot> = daemon.fleet.take_changes().iter().map(|c| slot_of(&c.server.server)).collect();
+        let told_of = daemon.fleet.take_changes();
+        let changed: Vec<Slot> =
+            told_of.iter().filter(|c| has_slot(&c.server)).map(|c| slot_of(&c.server.server)).collect();
         if self.tells {
             for effect in &effects {
                 self.tell_line(&format!("            -> {effect:?}"));
@@ -458,7 +469,8 @@ impl Lap<'_> {
         match event {
             Event::Asked { ids, wish } => {
                 for id in ids {
-                    let needs = if *wish == Wish::Down { Vec::new() } else { checks::needs_of(daemon, id) };
+                    let needs =
+                        if matches!(wish, Wish::Down | Wish::End) { Vec::new() } else { checks::needs_of(daemon, id) };
                     let asked = needs.iter().map(|id| (id, Wish::Up)).chain([(id, *wish)]);
                     for (id, wish) in asked {
                         if let Some(shown) = daemon.fleet.status(id) {
@@ -470,8 +482,9 @@ impl Lap<'_> {
             Event::Configured { repo, plans, problem, .. } => {
                 self.missing_since_ms[slot_of(repo)] = None;
                 let is_named = |status: &&Status| plans.iter().any(|plan| plan.settings.name == status.server);
-                let leaving = daemon.fleet.statuses().filter(|s| s.repo == *repo && problem.is_none());
-                for shown in leaving {
+                let leaving = daemon.fleet.statuses().filter(|s| s.repo == *repo && problem.is_none() && has_slot(s));
+                // One that is there because it was found is not named in any case.
+                for shown in leaving.filter(|shown| daemon.fleet.is_named(&shown.id())) {
                     let reference = &mut self.references[slot_of(&shown.server)];
                     reference.is_leaving = !is_named(&shown);
                     if reference.is_leaving {
@@ -481,7 +494,7 @@ impl Lap<'_> {
             }
             Event::Removed { repo } => {
                 self.missing_since_ms[slot_of(repo)] = None;
-                for shown in daemon.fleet.statuses().filter(|shown| shown.repo == *repo) {
+                for shown in daemon.fleet.statuses().filter(|shown| shown.repo == *repo && has_slot(shown)) {
                     self.references[slot_of(&shown.server)].is_leaving = true;
                     self.references[slot_of(&shown.server)].ask(Wish::Down, shown);
                 }
@@ -489,7 +502,7 @@ impl Lap<'_> {
             Event::Missing { repo, .. } => {
                 let since = *self.missing_since_ms[slot_of(repo)].get_or_insert(now_ms);
                 if now_ms >= since + 400 {
-                    for shown in daemon.fleet.statuses().filter(|shown| shown.repo == *repo) {
+                    for shown in daemon.fleet.statuses().filter(|shown| shown.repo == *repo && has_slot(shown)) {
                         self.references[slot_of(&shown.server)].ask(Wish::Down, shown);
                     }
                 }
@@ -528,6 +541,9 @@ impl Lap<'_> {
             | Event::FileFound { .. }
             | Event::FileRefused { .. }
             | Event::Reaped { .. }
+            | Event::ExternalsSeen { .. }
+            | Event::ExternalSpared { .. }
+            | Event::ExternalEnded { .. }
             | Event::Tick => {}
         }
         Told::News
@@ -535,7 +551,7 @@ impl Lap<'_> {
 
     fn check_effect(&mut self, effect: &Effect, now_ms: u64) -> Check {
         let Some(daemon) = &self.daemon else { return Ok(()) };
-        let Some(id) = id_of(effect) else { return Ok(()) };
+        let Some(id) = id_of(effect).filter(|id| !id.server.contains('-')) else { return Ok(()) };
         let slot = slot_of(&id.server);
         self.touched.insert(slot);
         self.last_server = Some(slot);
@@ -553,6 +569,7 @@ impl Lap<'_> {
                 let heals = daemon.fleet.plan(id).is_some_and(|(_, plan)| plan.settings.restart_unhealthy);
                 checks::signals_are_called_for(reference, effect, heals)?;
             }
+            Effect::EndExternal { .. } => checks::strangers_are_spared(reference, shown)?,
             Effect::WithdrawFile { .. } => checks::what_serves_keeps_its_file(shown)?,
             Effect::WriteFile { socket, .. } => {
                 checks::a_file_tells_who_serves(shown, socket)?;
@@ -561,7 +578,9 @@ impl Lap<'_> {
                 }
             }
             Effect::MarkDown { .. } => checks::the_mark_is_meant(reference, shown)?,
-            Effect::Watch { .. }
+            Effect::WriteExternalFile { .. }
+            | Effect::WithdrawExternalFile { .. }
+            | Effect::Watch { .. }
             | Effect::Look { .. }
             | Effect::Unwatch { .. }
             | Effect::Probe { .. }
@@ -689,6 +708,7 @@ impl Lap<'_> {
             return Ok(());
         }
         checks::the_living_are_known(reference, world, slot, shown)?;
+        checks::strangers_are_told_once(daemon, world, slot)?;
         checks::files_are_true(world, slot, shown)?;
         checks::the_missing_are_stopped(world, slot, shown)?;
         let Some(shown) = shown else { return Ok(()) };
@@ -714,6 +734,11 @@ impl Lap<'_> {
     }
 }
 
+/// True for a server of the scenario; false for one that nobody named.
+fn has_slot(shown: &Status) -> bool {
+    !shown.server.contains('-')
+}
+
 /// Which server an event is about.
 fn subject(event: &Event) -> Option<Slot> {
     match event {
@@ -728,8 +753,11 @@ fn subject(event: &Event) -> Option<Slot> {
         | Event::Probed { id, .. }
         | Event::FileFound { id, .. }
         | Event::FileRefused { id, .. }
+        | Event::ExternalSpared { id, .. }
+        | Event::ExternalEnded { id, .. }
         | Event::Reaped { id, .. } => Some(slot_of(&id.server)),
-        Event::Configured { .. }
+        Event::ExternalsSeen { .. }
+        | Event::Configured { .. }
         | Event::Missing { .. }
         | Event::Removed { .. }
         | Event::Asked { .. }
@@ -746,6 +774,9 @@ fn id_of(effect: &Effect) -> Option<&ServerId> {
         | Effect::Unwatch { id }
         | Effect::Probe { id, .. }
         | Effect::WriteFile { id, .. }
+        | Effect::WriteExternalFile { id, .. }
+        | Effect::WithdrawExternalFile { id, .. }
+        | Effect::EndExternal { id, .. }
         | Effect::WithdrawFile { id }
         | Effect::CheckFile { id }
         | Effect::MarkDown { id } => Some(id),

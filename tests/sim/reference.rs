@@ -14,6 +14,8 @@ pub(crate) struct Reference {
     pub(crate) is_unsure: bool,
     /// It was asked for something since this daemon began.
     is_asked: bool,
+    /// Somebody named it, to be ended even if it is somebody else's.
+    pub(crate) may_end: bool,
     /// Nothing names it any more.
     pub(crate) is_leaving: bool,
     /// It runs if nothing hinders it.
@@ -96,9 +98,13 @@ impl Reference {
         }
         self.is_asked = true;
         self.is_unsure = false;
-        // Somebody else's server is there: nothing is to be done.
-        let is_taken = shown.origin == Some(Origin::External) && shown.verdict.as_deref() != Some("unsure");
-        if wish == Wish::Down || is_taken {
+        // Somebody else's server is there: nothing is to be done, unless it is on its way out.
+        let is_external = shown.origin == Some(Origin::External);
+        let is_taken = is_external
+            && shown.state != State::Stopping
+            && (shown.verdict.as_deref() != Some("unsure") || shown.port.is_some() || shown.state == State::Ready);
+        self.may_end |= wish == Wish::End && is_external;
+        if matches!(wish, Wish::Down | Wish::End) || is_taken {
             (self.wish, self.is_wanted, self.permit) = (Some(Wish::Down), false, Permit::None);
             self.is_unsure = is_taken;
             if let Some(life) = &mut self.life {

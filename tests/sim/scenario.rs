@@ -105,6 +105,8 @@ pub(crate) enum Action {
     Become(Slot, Box<Nature>),
     Refuse(Slot, Refusal),
     Foreign(Slot),
+    /// One that writes no port file.
+    Bare(Slot),
     ForeignMute(Slot),
     ForeignEnd(Slot),
     FileGone(Slot),
@@ -274,6 +276,7 @@ impl Action {
             | Self::Become(slot, _)
             | Self::Refuse(slot, _)
             | Self::Foreign(slot)
+            | Self::Bare(slot)
             | Self::ForeignMute(slot)
             | Self::ForeignEnd(slot)
             | Self::FileGone(slot)
@@ -309,7 +312,7 @@ impl Action {
             }
             47..=48 => Self::Stall(c.of(&[1, 400, 2_000, 20_000])),
             49..=64 => {
-                let wish = c.of(&[Wish::Up, Wish::Up, Wish::Up, Wish::Down, Wish::Down, Wish::Restart]);
+                let wish = c.of(&[Wish::Up, Wish::Up, Wish::Up, Wish::Down, Wish::End, Wish::Restart]);
                 let of_repo = |c: &mut Chance| {
                     (0..slots.len()).filter(|other| slots[*other].repo == repo && c.percent(80)).collect()
                 };
@@ -328,7 +331,13 @@ impl Action {
             81 => Self::Health(slot, c.percent(50)),
             82..=83 => Self::Become(slot, Box::new(if c.percent(50) { Nature::tame() } else { Nature::drawn(c) })),
             84 => Self::Refuse(slot, c.of(&[Refusal::Final, Refusal::Passing, Refusal::Exec])),
-            85 => Self::Foreign(slot),
+            85 => {
+                if c.percent(50) {
+                    Self::Foreign(slot)
+                } else {
+                    Self::Bare(slot)
+                }
+            }
             86 => Self::ForeignMute(slot),
             87 => Self::ForeignEnd(slot),
             88 => Self::FileGone(slot),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use pierhead::model::{Exit, Instance, Moment, ServerId, Signal, Stale, Timestamp, Unsure, Verdict};
-use pierhead::supervisor::{Adoption, Found, Sight, Socket};
+use pierhead::supervisor::{Adoption, External, Found, Sight, Socket};
 
 use crate::scenario::{Kind, Nature, Obeys, Refusal, Scenario, Slot, name_of};
 
@@ -25,6 +25,8 @@ pub(crate) struct World {
     /// Repos in which a file or a folder changed.
     pub(crate) changed: BTreeSet<usize>,
     pub(crate) loses_hints: bool,
+    /// How often sockets of somebody else's came or went.
+    pub(crate) strangers: u64,
 }
 
 pub(crate) struct Repo {
@@ -81,6 +83,8 @@ pub(crate) struct File {
     pub(crate) pid: u32,
     pub(crate) port: u16,
     pub(crate) is_ours: bool,
+    /// Written by Pierhead, of a server of somebody else's.
+    pub(crate) is_external: bool,
     pub(crate) stamp: u64,
     /// From before this daemon, or from before the repo was away: who put it right has not come by yet.
     pub(crate) is_old: bool,
@@ -91,6 +95,8 @@ pub(crate) struct Foreign {
     pub(crate) pid: u32,
     pub(crate) port: u16,
     pub(crate) listens: bool,
+    /// Ends when it is asked to.
+    pub(crate) obeys: bool,
 }
 
 pub(crate) struct Tree {
@@ -194,6 +200,7 @@ impl World {
             hints: Vec::new(),
             changed: BTreeSet::new(),
             loses_hints: false,
+            strangers: 0,
         }
     }
 
@@ -560,7 +567,10 @@ impl World {
 
     /// Who listens on a port, among those that a server's port file may name.
     fn listener(&self, slot: Slot, port: u16) -> Option<u32> {
-        let foreign = self.servers[slot].foreign.as_ref().filter(|foreign| foreign.listens && foreign.port == port);
+        // One that was started for another server may be told as this one.
+        let of_repo = self.repos[self.servers[slot].repo].slots.iter();
+        let mut foreign = of_repo.filter_map(|slot| self.servers[*slot].foreign.as_ref());
+        let foreign = foreign.find(|foreign| foreign.listens && foreign.port == port);
         let own = || {
             let mut trees = self.trees_of(slot).map(|tree| &self.trees[tree]);
             trees.find(|tree| tree.socket.is_some_and(|(own, _)| own == port)).map(|tree| tree.owner)
@@ -598,14 +608,79 @@ impl World {
             at: is_live.then_some(([127, 0, 0, 1].into(), file.port)),
             owner: is_live.then(|| Self::instance(file.pid)),
             is_ours: file.is_ours,
+            is_external: file.is_external,
             written_at: None,
         })
     }
 
     fn set_file(&mut self, slot: Slot, file: Option<(u32, u16, bool)>) {
         let stamp = self.number();
-        self.servers[slot].file = file.map(|(pid, port, is_ours)| File { pid, port, is_ours, stamp, is_old: false });
+        self.servers[slot].file =
+            file.map(|(pid, port, is_ours)| File { pid, port, is_ours, is_external: false, stamp, is_old: false });
         self.changed.insert(self.servers[slot].repo);
+    }
+
+    /// Writes the file of a server of somebody else's, unless a live one is there that is none of those; false when the
+    /// folder is not there.
+    pub(crate) fn write_external_file(&mut self, slot: Slot, pid: u32, port: u16) -> bool {
+        if !self.is_there(slot) {
+            return false;
+        }
+        let others = self.servers[slot].file.as_ref().filter(|file| !file.is_external);
+        if !others.is_some_and(|file| self.judge(slot, file) == Verdict::Live) {
+            self.set_file(slot, Some((pid, port, true)));
+            if let Some(file) = &mut self.servers[slot].file {
+                file.is_external = true;
+            }
+        }
+        true
+    }
+
+    /// Removes a file of a server of somebody else's that Pierhead wrote, or one that is proven stale.
+    pub(crate) fn withdraw_external(&mut self, slot: Slot) {
+        let file = self.servers[slot].file.as_ref();
+        if file.is_some_and(|file| file.is_external || self.judge(slot, file).permits_removal()) {
+            self.set_file(slot, None);
+        }
+    }
+
+    /// What a search for servers of somebody else's finds in a repo.
+    pub(crate) fn strangers_in(&self, repo: usize) -> Vec<External> {
+        // Who works in a folder that was taken away works nowhere.
+        let slots = self.repos[repo].slots.iter().filter(|_| self.repos[repo].is_there);
+        let there = slots.filter_map(|slot| {
+            let foreign = self.servers[*slot].foreign.as_ref().filter(|foreign| foreign.listens)?;
+            Some((&self.servers[*slot].id.server, foreign))
+        });
+        let external = |(name, foreign): (&String, &Foreign)| {
+            let owner = Self::instance(foreign.pid);
+            let address = [127, 0, 0, 1].into();
+            External {
+                head: owner.clone(),
+                sockets: vec![Socket { address, port: foreign.port, id: u64::from(foreign.pid), owner: owner.clone() }],
+                owner,
+                hints: Vec::new(),
+                answers: BTreeMap::new(),
+                command: name.clone(),
+                programs: vec![name.clone()],
+                since: None,
+                claimed: Some(name.clone()),
+                announced: None,
+            }
+        };
+        there.map(external).collect()
+    }
+
+    /// Tells a server of somebody else's to end.
+    pub(crate) fn signal_foreign(&mut self, slot: Slot, signal: Signal) {
+        let ends = |foreign: &Foreign| match signal {
+            Signal::Kill => true,
+            Signal::Cont => false,
+            _ => foreign.obeys,
+        };
+        if self.servers[slot].foreign.as_ref().is_some_and(ends) {
+            self.end_foreign(slot);
+        }
     }
 
     /// False when the folder is not there.
@@ -649,19 +724,31 @@ impl World {
 
     // ---- what others do
 
-    pub(crate) fn foreign(&mut self, slot: Slot) {
+    /// One that writes a port file, or does not.
+    pub(crate) fn foreign(&mut self, slot: Slot, writes: bool) {
         if self.servers[slot].foreign.is_none() && self.is_there(slot) {
             let pid = self.process();
             let port = 60_000 + u16::try_from(slot).unwrap_or(0);
-            self.servers[slot].foreign = Some(Foreign { pid, port, listens: true });
-            self.set_file(slot, Some((pid, port, false)));
+            self.servers[slot].foreign = Some(Foreign { pid, port, listens: true, obeys: !pid.is_multiple_of(4) });
+            if writes {
+                self.set_file(slot, Some((pid, port, false)));
+            }
             self.servers[slot].is_disturbed = true;
+            self.strangers += 1;
+        }
+    }
+
+    pub(crate) fn mute_foreign(&mut self, slot: Slot) {
+        if let Some(foreign) = &mut self.servers[slot].foreign {
+            foreign.listens = false;
+            self.strangers += 1;
         }
     }
 
     pub(crate) fn end_foreign(&mut self, slot: Slot) {
         if let Some(foreign) = self.servers[slot].foreign.take() {
             self.end(foreign.pid);
+            self.strangers += 1;
         }
     }
 
@@ -684,6 +771,7 @@ impl World {
             return;
         }
         self.repos[repo].is_there = is_there;
+        self.strangers += 1;
         self.repos[repo].version += 1;
         self.changed.insert(repo);
         for slot in self.repos[repo].slots.clone() {

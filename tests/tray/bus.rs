@@ -154,6 +154,11 @@ impl Icon {
         Self { connection, service, signals }
     }
 
+    /// Its name on the bus.
+    pub(crate) fn service(&self) -> &str {
+        &self.service
+    }
+
     /// The whole menu.
     pub(crate) fn menu(&self) -> Option<Vec<Row>> {
         let proxy = self.proxy("/MenuBar", MENU)?;

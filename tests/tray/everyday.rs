@@ -7,7 +7,7 @@ use rustix::process::Signal;
 use crate::bus::{Bus, Panel, Pixels};
 use crate::desk::Tray;
 use crate::limits;
-use crate::sandbox::{Sandbox, kill};
+use crate::sandbox::{Sandbox, kill, pierhead};
 use crate::zenity::{Opener, Person};
 
 fn is_green([red, green, _]: [u8; 3]) -> bool {
@@ -161,6 +161,22 @@ fn why_a_server_failed_is_told_with_its_last_words() {
     assert!(told.contains("shop/web is failed") && told.contains("exit code 3"), "{told}");
     assert!(told.contains("It said last:\nno-such-table"), "{told}");
     person.says_yes();
+}
+
+#[test]
+fn the_demo_shows_the_tray_where_there_is_a_panel() {
+    let sandbox = Sandbox::new();
+    let bus = Bus::start(&sandbox);
+    let demo = concat!(env!("CARGO_MANIFEST_DIR"), "/../../assets/demo");
+    let start = || sandbox.start(sandbox.program(demo).arg(pierhead()));
+    let without = start().finish().ok();
+    assert!(!without.stdout.contains("lighthouse"), "{}", without.stdout);
+
+    let panel = Panel::start(&bus);
+    let with = start();
+    let icon = panel.icon(&bus);
+    icon.wait("three servers", || (icon.tip() == "3 ready").then_some(()));
+    with.finish().ok().prints("watch the lighthouse").prints("Done");
 }
 
 #[test]

@@ -21,7 +21,10 @@ fn without_a_panel_it_waits_for_one() {
     let tray = Tray::start(&sandbox);
     tray.says("no panel here shows icons");
     tray.says("hint: GNOME needs the extension AppIndicator");
+    let check = || sandbox.finish(sandbox.program(env!("CARGO_BIN_EXE_pierhead-tray")).arg("--check"));
+    check().code_is(1).says("no panel here shows icons");
     let panel = Panel::start(&bus);
+    check().code_is(0);
     let icon = panel.icon(&bus);
     icon.wait("a daemon", || (icon.tip() == "nothing runs").then_some(()));
 }

@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use pierhead::api::{Request, Verb};
-use pierhead::model::{ServerId, State, Status, Timestamp};
+use pierhead::model::{Offer, ServerId, State, Status, Timestamp};
 use pierhead::view::menu::{
-    self, Command, Difference, Entry, Lamp, Manner, Patch, Scene, Switches, can_start, can_stop, choose_front, why,
+    self, Command, Difference, Entry, Lamp, Manner, Patch, Scene, Switches, can_end, can_start, can_stop, choose_front,
+    why,
 };
 
 use crate::memory::{AtQuit, Memory};
@@ -21,6 +22,8 @@ pub(crate) enum Event {
     Changed(Box<Status>),
     /// A server is not registered any more.
     Removed(ServerId),
+    /// These worktrees are not registered.
+    Offered(Vec<Offer>),
     /// The daemon has ended.
     Disconnected,
     /// An entry of the menu, or a button of a notification, was clicked.
@@ -78,6 +81,10 @@ pub(crate) enum Action {
 pub(crate) enum Deed {
     /// Open the server's page, and start it first if it does not run.
     Open(ServerId),
+    /// End what somebody else started, if the person says so once more: its process and its command.
+    End(ServerId, Option<u32>, Option<String>),
+    /// Give it a name that stays.
+    Adopt(ServerId),
     /// Show a file of output.
     ShowLog(ServerId, PathBuf),
     /// Put it on the clipboard.
@@ -92,6 +99,8 @@ pub(crate) enum Deed {
     Trust(String),
     /// Ask, then forget the repo.
     Remove(String),
+    /// Register the worktree of this name, and ask for approval when its commands are others.
+    AddWorktree(String),
     /// Ask for a folder, then register it.
     Add,
     /// Start at login, or not any more.
@@ -104,6 +113,8 @@ pub(crate) enum Deed {
 #[derive(Debug)]
 pub(crate) struct App {
     servers: Vec<Status>,
+    /// Worktrees that are not registered; `None` until a daemon has told.
+    offers: Option<Vec<Offer>>,
     is_connected: bool,
     at_login: bool,
     memory: Memory,
@@ -152,6 +163,7 @@ impl App {
     pub(crate) fn new(memory: Memory, manner: Manner, logs: PathBuf) -> Self {
         let mut app = Self {
             servers: Vec::new(),
+            offers: None,
             is_connected: false,
             at_login: false,
             memory,
@@ -204,6 +216,7 @@ impl App {
                 self.servers.retain(|server| server.repo != id.repo || server.server != id.server);
                 self.stale = Stale::All;
             }
+            Event::Offered(offers) => return self.offered(offers, now),
             Event::Disconnected => self.is_connected = false,
             Event::Clicked(id) => {
                 // A line of text asks for nothing.
@@ -242,6 +255,16 @@ impl App {
         }
     }
 
+    /// Worktrees that are new are told of; those that were there when the tray began are in the menu alone.
+    fn offered(&mut self, offers: Vec<Offer>, now: Timestamp) -> Vec<Action> {
+        // Entries come and go: no repo's alone can be drawn anew.
+        self.stale = Stale::All;
+        let known = self.offers.replace(offers);
+        let offers = self.offers.as_deref().unwrap_or_default();
+        let notice = known.and_then(|known| self.news.of_worktrees(&known, offers, now));
+        notice.filter(|_| self.memory.notifications).map(Action::Notify).into_iter().collect()
+    }
+
     /// What a click asks for. What it names may be gone by now, or is being done: then nothing follows.
     fn command(&mut self, command: Command, now: Timestamp) -> Vec<Action> {
         if self.busy.contains(&command) {
@@ -249,7 +272,8 @@ impl App {
         }
         match &command {
             Command::Start(id) => return self.ask(Verb::Up, id),
-            Command::Stop(id) => return self.ask(Verb::Down, id),
+            // What somebody else started is ended only when the person says so once more.
+            Command::Stop(id) if !self.server(id).is_some_and(can_end) => return self.ask(Verb::Down, id),
             Command::Restart(id) => {
                 // What failed does not run: the notification's button starts it.
                 let runs = self.server(id).is_some_and(Status::is_running);
@@ -296,6 +320,8 @@ impl App {
             |repo: &String| self.servers.iter().find(|server| server.repo == *repo).map(|server| server.root.clone());
         Some(match command {
             Command::Open(id) => Deed::Open(id.clone()),
+            Command::Stop(id) => Deed::End(id.clone(), self.server(id)?.pid, self.server(id)?.command.clone()),
+            Command::Adopt(id) => Deed::Adopt(id.clone()),
             Command::Logs(id) => Deed::ShowLog(id.clone(), self.server(id)?.log.clone()?),
             Command::CopyUrl(id) => Deed::Copy(self.server(id)?.url.clone()?),
             Command::Why(id) => Deed::Explain(format!("Why is {id} so?"), why(self.server(id)?, now)),
@@ -303,13 +329,13 @@ impl App {
             Command::Terminal(repo) => Deed::OpenTerminal(root_of(repo)?),
             Command::Trust(repo) => Deed::Trust(repo.clone()),
             Command::Remove(repo) => Deed::Remove(repo.clone()),
+            Command::AddWorktree(name) => Deed::AddWorktree(name.clone()),
             Command::Add => Deed::Add,
             Command::AtLogin => Deed::SetAtLogin(!self.at_login),
             Command::LogsFolder => Deed::ShowFolder(self.logs.clone()),
             Command::About => Deed::Explain("About Pierhead".to_owned(), menu::about(pierhead::api::PROGRAM_VERSION)),
             Command::Quit => Deed::AskHowToEnd(self.servers.iter().filter(|server| can_stop(server)).count()),
             Command::Start(_)
-            | Command::Stop(_)
             | Command::Restart(_)
             | Command::Pin(_)
             | Command::StartAll
@@ -403,6 +429,7 @@ impl App {
     fn scene(&self, now: Timestamp) -> Scene<'_> {
         Scene {
             servers: &self.servers,
+            offers: self.offers.as_deref().unwrap_or_default(),
             is_connected: self.is_connected,
             front: &self.front,
             pinned: &self.memory.pinned,

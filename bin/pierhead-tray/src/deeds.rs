@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use pierhead::view::menu::Command;
+use pierhead::view::presentable;
 use serde::Deserialize;
 
 use crate::app::{Deed, Ending, Event};
@@ -98,6 +99,8 @@ impl Deeds {
     fn perform(&self, deed: &Deed) -> Outcome {
         match deed {
             Deed::Open(id) => self.run(&["open", &id.to_string()]).map(drop),
+            Deed::End(id, pid, command) => self.end(&id.to_string(), *pid, command.as_deref()),
+            Deed::Adopt(id) => self.run(&["adopt", &id.to_string()]).map(drop),
             Deed::ShowLog(id, log) => show_log(&id.to_string(), log),
             Deed::Copy(text) => self.copy(text),
             Deed::Explain(title, text) => {
@@ -110,6 +113,7 @@ impl Deeds {
             }
             Deed::Trust(repo) => self.trust(repo),
             Deed::Remove(repo) => self.remove(repo),
+            Deed::AddWorktree(name) => self.add_worktree(name),
             Deed::Add => self.add(),
             Deed::SetAtLogin(on) => {
                 let _turn = self.at_login.lock().unwrap_or_else(PoisonError::into_inner);
@@ -184,6 +188,24 @@ impl Deeds {
             .map_err(|none| format!("{none}. Run `pierhead remove {repo}` in a terminal."))?;
         if is_meant {
             self.run(&["remove", repo])?;
+        }
+        Ok(())
+    }
+
+    fn add_worktree(&self, name: &str) -> Outcome {
+        self.run(&["add", "--worktrees", name])?;
+        let waiting: Waiting = parse(&self.run(&["trust", name, "--json"])?)?;
+        if waiting.servers.is_empty() { Ok(()) } else { self.trust(name) }
+    }
+
+    fn end(&self, id: &str, pid: Option<u32>, command: Option<&str>) -> Outcome {
+        let process = pid.map_or_else(|| "Its process".to_owned(), |pid| format!("Process {pid}"));
+        let command = command.map(|command| format!(", `{}`,", presentable(command))).unwrap_or_default();
+        let text = format!("{process}{command} was not started by Pierhead. It is told to end, with what it started.");
+        let is_meant = dialogs::confirm(&format!("Stop {id}?"), &text, "Stop", "Cancel")
+            .map_err(|none| format!("{none}. Run `pierhead down {id}` in a terminal."))?;
+        if is_meant {
+            self.run(&["down", id])?;
         }
         Ok(())
     }

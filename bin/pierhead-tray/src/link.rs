@@ -97,7 +97,11 @@ impl Work {
         let Ok(mut events) = self.client.events().await else { return };
         while let Some(line) = events.next().await {
             let event = match line {
-                Line::Snapshot { servers } => Event::Connected(servers),
+                Line::Snapshot { servers, offers } => {
+                    (self.post)(Input::Happened(Event::Connected(servers)));
+                    Event::Offered(offers)
+                }
+                Line::Offers { offers, .. } => Event::Offered(offers),
                 Line::Change { what, server, .. } if what == "removed" => Event::Removed(server.id()),
                 Line::Change { server, .. } => Event::Changed(server),
             };

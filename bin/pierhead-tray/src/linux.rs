@@ -17,6 +17,9 @@ const TICK: Duration = Duration::from_mins(1);
 /// What answers at all answers within this.
 const PATIENCE: Duration = Duration::from_secs(3);
 
+/// Where there is none.
+const PANELS: &str = "hint: GNOME needs the extension AppIndicator; bars such as i3bar need snixembed";
+
 /// What the thread of the icon has got to.
 enum Stage {
     BusAnswered,
@@ -57,6 +60,28 @@ pub(crate) fn run(places: &Places) -> ExitCode {
     }
 }
 
+/// Says whether a panel shows icons here.
+pub(crate) fn check() -> ExitCode {
+    let connection = match bus::connect() {
+        Ok(connection) => connection,
+        Err(error) => {
+            say_no_bus(&error);
+            return ExitCode::FAILURE;
+        }
+    };
+    if bus::has_panel(&connection) {
+        return ExitCode::SUCCESS;
+    }
+    eprintln!("pierhead-tray: no panel here shows icons");
+    eprintln!("{PANELS}");
+    ExitCode::FAILURE
+}
+
+fn say_no_bus(error: &zbus::Error) {
+    eprintln!("pierhead-tray: there is no session bus, and icons are shown by one: {error}");
+    eprintln!("hint: start it in a desktop session, or set DBUS_SESSION_BUS_ADDRESS");
+}
+
 fn run_icon(places: &Places, stages: &Sender<Stage>) -> ExitCode {
     let (sender, inbox) = channel();
     let post: Post = Arc::new(move |input| drop(sender.send(input)));
@@ -67,8 +92,7 @@ fn run_icon(places: &Places, stages: &Sender<Stage>) -> ExitCode {
     let connection = match watched {
         Ok(connection) => connection,
         Err(error) => {
-            eprintln!("pierhead-tray: there is no session bus, and icons are shown by one: {error}");
-            eprintln!("hint: start it in a desktop session, or set DBUS_SESSION_BUS_ADDRESS");
+            say_no_bus(&error);
             return ExitCode::FAILURE;
         }
     };
@@ -76,7 +100,7 @@ fn run_icon(places: &Places, stages: &Sender<Stage>) -> ExitCode {
     let had_panel = bus::has_panel(&connection);
     if !had_panel {
         eprintln!("pierhead-tray: no panel here shows icons; waiting for one");
-        eprintln!("hint: GNOME needs the extension AppIndicator; bars such as i3bar need snixembed");
+        eprintln!("{PANELS}");
     }
     let mut shell = match Shell::new(places, &post) {
         Ok(shell) => shell,

@@ -24,22 +24,24 @@ use std::fs::{DirBuilder, File, TryLockError};
 use std::process::ExitCode;
 
 #[cfg(target_os = "linux")]
-use linux::run;
+use linux::{check, run};
 #[cfg(not(target_os = "linux"))]
-use native::run;
+use native::{check, run};
 use pierhead::paths::Places;
 
 const USAGE: &str = "\
 The tray of Pierhead: an icon that shows how your dev servers are, and a menu to open, start and stop them.
 
-Usage: pierhead-tray [--help | --version]
+Usage: pierhead-tray [--check | --help | --version]
 
+--check only says whether a panel here shows icons: exit code 0 if one does, else 1.
 It starts the daemon if none runs. Ending it ends no server.";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         [] => begin(),
+        ["--check"] => check(),
         ["--help" | "-h"] => {
             println!("{USAGE}");
             ExitCode::SUCCESS

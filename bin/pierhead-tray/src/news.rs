@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use pierhead::model::{ServerId, State, Status, Timestamp};
+use pierhead::model::{Offer, ServerId, State, Status, Timestamp};
 use pierhead::view::menu::Command;
 use pierhead::view::presentable;
 
@@ -44,6 +44,27 @@ impl News {
         self.told.insert(id, now);
         self.latest.push(now);
         Some(notice)
+    }
+}
+
+impl News {
+    /// The notification of worktrees that were not offered before: one for all of them.
+    pub(crate) fn of_worktrees(&mut self, before: &[Offer], after: &[Offer], now: Timestamp) -> Option<Notice> {
+        let is_new = |offer: &&Offer| !before.iter().any(|known| known.root == offer.root);
+        let new: Vec<&Offer> = after.iter().filter(is_new).collect();
+        let first = new.first()?;
+        let is_recent = |at: &Timestamp| now.0.saturating_sub(at.0) < WINDOW_MS;
+        self.latest.retain(is_recent);
+        if self.latest.len() >= BURST {
+            return None;
+        }
+        self.latest.push(now);
+        let more = if new.len() > 1 { format!(" and {} more", new.len() - 1) } else { String::new() };
+        Some(Notice {
+            title: format!("{} has a new worktree", first.repo),
+            body: shown(&format!("{}{more}", first.name)),
+            actions: vec![(Command::AddWorktree(first.name.clone()), "Add it")],
+        })
     }
 }
 

@@ -1,5 +1,7 @@
 //! Linux: `/proc`, pidfds and netlink.
 
+#[cfg(feature = "launch")]
+pub(super) mod bare;
 #[cfg(feature = "cli")]
 pub mod exit;
 #[cfg(feature = "cli")]

@@ -4,6 +4,8 @@
 // but for one on a kqueue and one that tokio asks for.
 #![allow(unsafe_code)]
 
+#[cfg(feature = "launch")]
+pub(super) mod bare;
 #[cfg(feature = "cli")]
 pub mod exit;
 mod kernel;

@@ -1,8 +1,11 @@
 //! Private atomic writes, defensive reads, and removal of only what was judged, all relative to an open folder.
 
+use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
+#[cfg(feature = "launch")]
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Component, Path, PathBuf};
 
@@ -77,6 +80,29 @@ impl Stamp {
     /// When the file was written.
     pub fn modified(&self) -> Timestamp {
         Timestamp(u64::try_from(self.modified_ns / 1_000_000).unwrap_or(0))
+    }
+
+    /// How many bytes [`Self::to_bytes`] gives.
+    #[cfg(feature = "launch")]
+    pub(super) const BYTES: usize = 40;
+
+    /// For another process that has the folder open.
+    #[cfg(feature = "launch")]
+    pub(super) fn to_bytes(self) -> [u8; Self::BYTES] {
+        let mut bytes = [0; Self::BYTES];
+        bytes[..8].copy_from_slice(&self.device.to_ne_bytes());
+        bytes[8..16].copy_from_slice(&self.inode.to_ne_bytes());
+        bytes[16..24].copy_from_slice(&self.size.to_ne_bytes());
+        bytes[24..].copy_from_slice(&self.modified_ns.to_ne_bytes());
+        bytes
+    }
+
+    /// What [`Self::to_bytes`] gave.
+    #[cfg(feature = "launch")]
+    pub(super) fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let word = |at: usize| Some(u64::from_ne_bytes(bytes.get(at..at + 8)?.try_into().ok()?));
+        let modified_ns = i128::from_ne_bytes(bytes.get(24..40)?.try_into().ok()?);
+        Some(Self { device: word(0)?, inode: word(8)?, size: word(16)?, modified_ns })
     }
 
     fn of(file: &File) -> io::Result<Self> {
@@ -199,23 +225,27 @@ impl Folder {
     /// Removes a file if it is still the one of `stamp`; `false` when it is another one or gone. The file is renamed
     /// aside before it is compared, so that one written in the meantime is put back and never lost.
     pub fn remove_if(&self, name: &str, stamp: &Stamp) -> Result<bool, FileError> {
+        self.remove_by_way_of(c_name(name)?.as_c_str(), c_name(&temp_name(name))?.as_c_str(), stamp)
+    }
+
+    /// Takes no memory.
+    fn remove_by_way_of(&self, name: &CStr, aside: &CStr, stamp: &Stamp) -> Result<bool, FileError> {
         match self.open_regular(name) {
             Ok((_, found)) if found == *stamp => {}
             Ok(_) | Err(FileError::Missing | FileError::Link | FileError::NotRegular) => return Ok(false),
             Err(error) => return Err(error),
         }
-        let aside = temp_name(name);
-        match rustix::fs::renameat(&self.fd, name, &self.fd, aside.as_str()) {
+        match rustix::fs::renameat(&self.fd, name, &self.fd, aside) {
             Ok(()) => {}
             Err(Errno::NOENT) => return Ok(false),
             Err(errno) => return Err(errno.into()),
         }
-        let is_it = self.open_regular(&aside).is_ok_and(|(_, found)| found == *stamp);
+        let is_it = self.open_regular(aside).is_ok_and(|(_, found)| found == *stamp);
         if !is_it {
             // Another file took its place in between: back with it, unless yet another is there by now.
-            let _ = rustix::fs::linkat(&self.fd, aside.as_str(), &self.fd, name, AtFlags::empty());
+            let _ = rustix::fs::linkat(&self.fd, aside, &self.fd, name, AtFlags::empty());
         }
-        rustix::fs::unlinkat(&self.fd, aside.as_str(), AtFlags::empty())?;
+        rustix::fs::unlinkat(&self.fd, aside, AtFlags::empty())?;
         Ok(is_it)
     }
 
@@ -244,7 +274,7 @@ impl Folder {
         Ok(Self { fd, path: self.path.join(relative) })
     }
 
-    fn open_regular(&self, name: &str) -> Result<(File, Stamp), FileError> {
+    fn open_regular(&self, name: impl rustix::path::Arg) -> Result<(File, Stamp), FileError> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         let file = File::from(rustix::fs::openat(&self.fd, name, flags, Mode::empty())?);
         if !file.metadata()?.is_file() {
@@ -267,6 +297,33 @@ impl Folder {
             return Err(error.into());
         }
         Ok(temp)
+    }
+}
+
+/// A file that a forked copy of this process may remove: that takes neither memory nor a lock of this process's.
+#[cfg(feature = "launch")]
+#[derive(Debug)]
+pub(super) struct Mortal {
+    folder: Folder,
+    name: CString,
+    aside: CString,
+}
+
+#[cfg(feature = "launch")]
+impl Mortal {
+    pub(super) fn of(folder: Folder, name: &str) -> io::Result<Self> {
+        Ok(Self { folder, name: CString::new(name)?, aside: CString::new(temp_name(name))? })
+    }
+
+    /// As [`Folder::remove_if`], under the folder's lock.
+    pub(super) fn remove_if(&self, stamp: &Stamp) -> Result<bool, FileError> {
+        let _lock = self.folder.lock()?;
+        self.folder.remove_by_way_of(&self.name, &self.aside, stamp)
+    }
+
+    /// The folder's descriptor.
+    pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
+        self.folder.fd.as_fd()
     }
 }
 
@@ -361,6 +418,10 @@ fn link_or_file(fd: &OwnedFd, name: &std::ffi::OsStr) -> FileError {
     let is_link = rustix::fs::statat(fd, name, AtFlags::SYMLINK_NOFOLLOW)
         .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Symlink);
     if is_link { FileError::Link } else { FileError::NotRegular }
+}
+
+fn c_name(name: &str) -> Result<CString, FileError> {
+    CString::new(name).map_err(|error| FileError::Io(error.into()))
 }
 
 /// Not to be guessed, so that nobody plants a link there first.

@@ -3,8 +3,12 @@
 #[cfg(feature = "cli")]
 pub mod channel;
 pub mod files;
+#[cfg(feature = "launch")]
+pub mod guard;
 pub mod interrupt;
 #[cfg(feature = "cli")]
 pub mod limits;
+#[cfg(feature = "cli")]
+pub mod login;
 #[cfg(feature = "cli")]
 pub mod session;

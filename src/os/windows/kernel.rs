@@ -91,7 +91,7 @@ pub(super) fn wait_end(process: BorrowedHandle<'_>, limit: Duration) -> bool {
 }
 
 /// The exit code of a process that has ended.
-#[cfg(feature = "cli")]
+#[cfg(feature = "launch")]
 pub(super) fn exit_code(process: BorrowedHandle<'_>) -> Option<i32> {
     use windows_sys::Win32::System::Threading::GetExitCodeProcess;
     let mut code = 0;

@@ -11,11 +11,15 @@ mod console;
 #[cfg(feature = "cli")]
 pub mod exit;
 pub mod files;
+#[cfg(feature = "launch")]
+pub mod guard;
 pub mod interrupt;
 mod job;
 mod kernel;
 #[cfg(feature = "cli")]
 pub mod limits;
+#[cfg(feature = "cli")]
+pub mod login;
 mod memory;
 #[cfg(feature = "cli")]
 mod own_job;

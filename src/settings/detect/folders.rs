@@ -67,8 +67,17 @@ fn in_folder(ground: &Ground) -> Found {
     if let Some((_, own)) = package::find(ground, &name).filter(|(_, own)| !own.servers.is_empty()) {
         return own;
     }
-    let sources: [fn(&Ground) -> Found; 8] =
-        [python::django, php::find, ruby::find, jvm::find, python::find, cargo::find, deno, site::find];
+    let sources: [fn(&Ground) -> Found; 9] = [
+        python::django,
+        php::find,
+        ruby::of_development,
+        jvm::find,
+        python::find,
+        ruby::find,
+        cargo::find,
+        deno,
+        site::find,
+    ];
     let mut found =
         sources.into_iter().map(|source| source(ground)).find(|own| !own.servers.is_empty()).unwrap_or_default();
     // A page in some folder is documentation more often than a server.

@@ -1,7 +1,9 @@
 //! What detection may look at of a repo: small files and the names in folders, within limits.
 
-use std::cell::{Cell, OnceCell};
+use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::HashMap;
 use std::path::{Component, Path, PathBuf};
+use std::rc::Rc;
 
 use serde_json::Value;
 
@@ -49,22 +51,31 @@ const NOT_ENTERED: [&str; 18] = [
     "third_party",
 ];
 
+/// What one detection has seen, and how much more it may look at.
+pub(super) struct Memory {
+    left: Cell<u32>,
+    /// Files that were parsed: most are asked for more than once.
+    parsed: RefCell<HashMap<PathBuf, Option<Rc<Value>>>>,
+    listed: RefCell<HashMap<PathBuf, Rc<Vec<Entry>>>>,
+}
+
+impl Memory {
+    pub(super) fn new() -> Self {
+        Self { left: Cell::new(MOST_LOOKS), parsed: RefCell::default(), listed: RefCell::default() }
+    }
+}
+
 /// A folder of the repo.
 pub(super) struct Ground<'a> {
     reader: Reader<'a>,
-    left: &'a Cell<u32>,
+    memory: &'a Memory,
     base: PathBuf,
-    entries: OnceCell<Vec<Entry>>,
-}
-
-/// The looks that a detection has.
-pub(super) fn allowance() -> Cell<u32> {
-    Cell::new(MOST_LOOKS)
+    entries: OnceCell<Rc<Vec<Entry>>>,
 }
 
 impl<'a> Ground<'a> {
-    pub(super) fn new(reader: Reader<'a>, left: &'a Cell<u32>) -> Self {
-        Self { reader, left, base: PathBuf::new(), entries: OnceCell::new() }
+    pub(super) fn new(reader: Reader<'a>, memory: &'a Memory) -> Self {
+        Self { reader, memory, base: PathBuf::new(), entries: OnceCell::new() }
     }
 
     /// A folder below this one; `None` when the path leads out of the repo, or is none.
@@ -78,12 +89,12 @@ impl<'a> Ground<'a> {
                 _ => return None,
             }
         }
-        Some(Self { reader: self.reader, left: self.left, base, entries: OnceCell::new() })
+        Some(Self { reader: self.reader, memory: self.memory, base, entries: OnceCell::new() })
     }
 
     /// The repo itself.
     pub(super) fn top(&self) -> Self {
-        Self { reader: self.reader, left: self.left, base: PathBuf::new(), entries: OnceCell::new() }
+        Self { reader: self.reader, memory: self.memory, base: PathBuf::new(), entries: OnceCell::new() }
     }
 
     /// Where it is, as `cwd` of a server.
@@ -106,7 +117,15 @@ impl<'a> Ground<'a> {
     }
 
     pub(super) fn entries(&self) -> &[Entry] {
-        self.entries.get_or_init(|| if self.spend() { (self.reader.list)(&self.base) } else { Vec::new() })
+        self.entries.get_or_init(|| {
+            let known = self.memory.listed.borrow().get(&self.base).cloned();
+            known.unwrap_or_else(|| {
+                let entries = if self.spend() { (self.reader.list)(&self.base) } else { Vec::new() };
+                let entries = Rc::new(entries);
+                self.memory.listed.borrow_mut().insert(self.base.clone(), Rc::clone(&entries));
+                entries
+            })
+        })
     }
 
     /// Whether a file is there; it may be in a folder below.
@@ -147,13 +166,21 @@ impl<'a> Ground<'a> {
             return None;
         }
         let bytes = (self.reader.read)(&self.base.join(path)).filter(|bytes| bytes.len() <= MOST_BYTES)?;
-        // Some editors of Windows put a mark before the text.
         String::from_utf8(bytes).ok().map(|text| text.trim_start_matches('\u{feff}').to_owned())
     }
 
     /// JSON, with comments and trailing commas where people put them.
-    pub(super) fn json(&self, path: &str) -> Option<Value> {
-        parse_json(&self.text(path)?)
+    pub(super) fn json(&self, path: &str) -> Option<Rc<Value>> {
+        if !self.has(path) || !self.spend() {
+            return None;
+        }
+        let place = self.base.join(path);
+        let known = self.memory.parsed.borrow().get(&place).cloned();
+        known.unwrap_or_else(|| {
+            let parsed = self.text(path).and_then(|text| parse_json(&text)).map(Rc::new);
+            self.memory.parsed.borrow_mut().insert(place, parsed.clone());
+            parsed
+        })
     }
 
     pub(super) fn toml(&self, path: &str) -> Option<toml::Table> {
@@ -165,14 +192,16 @@ impl<'a> Ground<'a> {
     }
 
     fn spend(&self) -> bool {
-        let left = self.left.get();
-        self.left.set(left.saturating_sub(1));
+        let left = self.memory.left.get();
+        self.memory.left.set(left.saturating_sub(1));
         left > 0
     }
 }
 
 /// JSON as people and editors write it.
 pub(in crate::settings) fn parse_json(text: &str) -> Option<Value> {
+    // Some editors put a mark before the text, which readers pass over.
+    let text = text.trim_start_matches('\u{feff}');
     serde_json::from_str(text).ok().or_else(|| {
         // That parser has no limit of its own.
         let text = Some(text).filter(|text| nesting(text) <= MOST_NESTING)?;

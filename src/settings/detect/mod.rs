@@ -28,12 +28,13 @@ use std::collections::BTreeSet;
 pub(super) use ground::parse_json;
 pub use ground::{Entry, Reader};
 pub use study::PortUse;
+pub use tools::{KnownTool, known_tools};
 pub use written::{Commented, written};
 
 use super::manifest::is_a_variable;
 use super::{CommandLine, Manifest, Ready, ServerSettings};
 use crate::model::sanitize_name;
-use ground::Ground;
+use ground::{Ground, Memory};
 use package::Rank;
 use study::{Serves, Study, study, study_words};
 
@@ -88,8 +89,8 @@ pub const LOOKED_FOR: &str = "pitchfork.toml, process-compose.yaml, Procfile.dev
 
 /// Finds the servers of a repo.
 pub fn detect(reader: Reader<'_>, thoroughness: Thoroughness) -> Detection {
-    let left = ground::allowance();
-    let ground = Ground::new(reader, &left);
+    let memory = Memory::new();
+    let ground = Ground::new(reader, &memory);
     let mut found = Found::default();
     for source in SOURCES {
         if !found.servers.is_empty() && thoroughness == Thoroughness::Servers {
@@ -148,12 +149,13 @@ pub fn is_telling(name: &str) -> bool {
 
 /// Where servers are looked for, and in which order: the first that has any is believed. What a team wrote for running
 /// its servers goes before scripts, scripts before what is made for other machines, and all of it before conventions.
-const SOURCES: [fn(&Ground) -> Found; 11] = [
+const SOURCES: [fn(&Ground) -> Found; 12] = [
     pitchfork::find,
     compose::process_compose,
     procfile::of_development,
     claude::find,
     conductor::find,
+    ruby::own_script,
     languages_with_scripts,
     procfile::of_production,
     languages,
@@ -370,7 +372,7 @@ fn default_of(servers: &[Candidate]) -> Option<usize> {
 fn languages_with_scripts(ground: &Ground) -> Found {
     let package = package::find(ground, "web");
     let has_script = matches!(&package, Some((Rank::Dev, found)) if !found.servers.is_empty());
-    let frameworks = [python::django(ground), php::find(ground), ruby::find(ground), jvm::find(ground)];
+    let frameworks = [python::django(ground), php::find(ground), ruby::of_development(ground), jvm::find(ground)];
     if !has_script && frameworks.iter().all(|found| found.servers.is_empty()) {
         return Found { alternatives: Vec::new(), ..Found::default() };
     }
@@ -386,11 +388,14 @@ fn languages(ground: &Ground) -> Found {
 /// The page of `package.json` and the backends beside it, each under a name that says which it is.
 fn side_by_side(ground: &Ground, package: Option<Found>, frameworks: [Found; 4]) -> Found {
     let mut backends = Found::default();
-    frameworks.into_iter().for_each(|found| backends.join(found));
+    for found in frameworks {
+        backends.join(found);
+    }
     if backends.servers.is_empty() {
         backends.join(python::find(ground));
     }
     if backends.servers.is_empty() {
+        backends.join(ruby::find(ground));
         backends.join(cargo::find(ground));
         backends.join(folders::deno(ground));
     }

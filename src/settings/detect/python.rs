@@ -31,6 +31,8 @@ impl Runner {
             for (bin, python) in [("bin", "python"), ("Scripts", "python.exe")] {
                 if ground.has_folder(folder) && ground.has(&format!("{folder}/{bin}/{python}")) {
                     let python = format!("{up}{folder}/{bin}/python ");
+                    // The shell there takes the other slash for an option.
+                    let python = if bin == "Scripts" { python.replace('/', "\\") } else { python };
                     let why = ", run in the virtual environment that is there";
                     return Some(Self { module: format!("{python}-m "), file: python, why });
                 }
@@ -72,7 +74,7 @@ pub(super) fn find(ground: &Ground) -> Found {
     Found::of(candidate)
 }
 
-/// What `pyproject.toml` says itself: an entry point of FastAPI, or a task that serves.
+/// What `pyproject.toml` says itself: an entry point of `FastAPI`, or a task that serves.
 fn stated(ground: &Ground, project: &Table) -> Option<Candidate> {
     let at = |path: &[&str]| value_at(project, path);
     let runner = Runner::of(ground);
@@ -158,52 +160,61 @@ fn app(ground: &Ground, path: &str) -> Option<Candidate> {
     let text = ground.text(path)?;
     let source = Source { text: &text };
     let runner = Runner::of(ground);
-    let (module, folder) = module_of(path);
-    let app_folder = folder.map(|folder| format!(" --app-dir {folder}")).unwrap_or_default();
-    let asgi = |variable: String| runner.module(&format!("uvicorn{app_folder} {module}:{variable}"));
-    let (framework, line) = if let Some(app) = source.made_by(&["FastAPI", "Starlette", "Litestar", "FastHTML"]) {
-        ("an ASGI app", asgi(app))
-    } else if source.imports("dash") && source.made_by(&["Dash", "dash.Dash"]).is_some() {
-        ("Dash", runner.file(path))
-    } else if source.made_by(&["Quart", "Sanic"]).is_some() {
-        let program = if source.imports("quart") { "quart --app" } else { "sanic" };
-        let run = if source.imports("quart") { " run" } else { "" };
-        (program, runner.module(&format!("{program} {module}{run}")))
-    } else if source.made_by(&["Flask", "flask.Flask", "APIFlask", "connexion.FlaskApp"]).is_some()
-        || source.imports("flask") && text.contains("def create_app")
-    {
-        let is_found = ["app.py", "wsgi.py"].contains(&path);
-        let app = if is_found { String::new() } else { format!(" --app {}", flask_name(path)) };
-        ("Flask", runner.module(&format!("flask{app} run")))
-    } else if source.imports("streamlit") {
-        ("Streamlit", runner.module(&format!("streamlit run {path}")))
-    } else if source.imports("chainlit") {
-        ("Chainlit", runner.module(&format!("chainlit run {path}")))
-    } else if source.imports("marimo") {
-        ("marimo", runner.module(&format!("marimo run {path}")))
-    } else if source.imports("solara") {
-        ("Solara", runner.module(&format!("solara run {path}")))
-    } else if source.imports("panel") {
-        ("Panel", runner.module(&format!("panel serve {path}")))
-    } else if source.imports("shiny") && source.made_by(&["App"]).is_some() {
-        ("Shiny", runner.module(&format!("shiny run {path}")))
-    } else if source.imports("reflex") && path == "rxconfig.py" {
-        ("Reflex", runner.module("reflex run"))
-    } else if text.contains("async def app(scope") || text.contains("async def application(scope") {
-        ("an ASGI app", asgi(if text.contains("async def app(") { "app" } else { "application" }.to_owned()))
-    } else if let Some(name) = source.wsgi() {
-        ("a WSGI app", runner.module(&format!("gunicorn {module}:{name}")))
-    } else if source.imports("django") {
-        return None;
-    } else if let Some(what) = source.serves_itself() {
-        (what, runner.file(path))
-    } else {
-        return None;
-    };
-    let why = format!("{} is {framework}{}", ground.path_of(path), runner.why);
+    let made =
+        made_app(&source, path).or_else(|| page_of(&source, path)).map(|(what, line)| (what, runner.module(&line)));
+    let own = || source.serves_itself().filter(|_| !source.imports("django")).map(|what| (what, runner.file(path)));
+    let (what, line) = made.or_else(own)?;
+    let why = format!("{} is {what}{}", ground.path_of(path), runner.why);
     let candidate = Candidate::new("web", &line, ground, why);
     let gradio = source.imports("gradio").then(|| ("GRADIO_SERVER_PORT".to_owned(), "{port}".to_owned()));
     Some(candidate.variables(gradio))
+}
+
+/// An application that a server is given: what it is, and the line.
+fn made_app(source: &Source, path: &str) -> Option<(&'static str, String)> {
+    let (module, folder) = module_of(path);
+    let asgi = |variable: &str| {
+        let folder = folder.map(|folder| format!(" --app-dir {folder}")).unwrap_or_default();
+        ("an ASGI app", format!("uvicorn{folder} {module}:{variable}"))
+    };
+    if let Some(app) = source.made_by(&["FastAPI", "Starlette", "Litestar", "FastHTML"]) {
+        return Some(asgi(&app));
+    }
+    if source.made_by(&["Quart"]).is_some() {
+        return Some(("Quart", format!("quart --app {module} run")));
+    }
+    if source.made_by(&["Sanic"]).is_some() {
+        return Some(("Sanic", format!("sanic {module}")));
+    }
+    let has_factory = source.imports("flask") && source.text.contains("def create_app");
+    if source.made_by(&["Flask", "APIFlask", "FlaskApp"]).is_some() || has_factory {
+        // These two it finds by itself.
+        let is_found = ["app.py", "wsgi.py"].contains(&path);
+        let app = if is_found { String::new() } else { format!(" --app {}", flask_name(path)) };
+        return Some(("Flask", format!("flask{app} run")));
+    }
+    let bare = ["app", "application"].into_iter().find(|name| source.text.contains(&format!("async def {name}(scope")));
+    if let Some(name) = bare {
+        return Some(asgi(name));
+    }
+    source.wsgi().map(|name| ("a WSGI app", format!("gunicorn {module}:{name}")))
+}
+
+/// A file that is a page of a framework, by what it imports.
+fn page_of(source: &Source, path: &str) -> Option<(&'static str, String)> {
+    const PAGES: [(&str, &str, &str); 6] = [
+        ("streamlit", "Streamlit", "streamlit run"),
+        ("chainlit", "Chainlit", "chainlit run"),
+        ("marimo", "marimo", "marimo run"),
+        ("solara", "Solara", "solara run"),
+        ("panel", "Panel", "panel serve"),
+        ("shiny", "Shiny", "shiny run"),
+    ];
+    if source.imports("reflex") && path == "rxconfig.py" {
+        return Some(("Reflex", "reflex run".to_owned()));
+    }
+    let (_, name, line) = PAGES.into_iter().find(|(package, ..)| source.imports(package))?;
+    Some((name, format!("{line} {path}")))
 }
 
 /// A file as a module, and the folder from which it is one when that is not here.
@@ -225,10 +236,10 @@ struct Source<'t> {
 
 impl Source<'_> {
     fn imports(&self, package: &str) -> bool {
-        self.text.lines().any(|line| {
-            let rest = line.trim_start().strip_prefix("import ").or_else(|| line.trim_start().strip_prefix("from "));
-            rest.and_then(|rest| rest.trim_start().strip_prefix(package))
-                .is_some_and(|rest| !rest.starts_with(|c: char| c.is_alphanumeric() || c == '_'))
+        let is_it = |name: &str| name.trim().split(['.', ' ']).next() == Some(package);
+        self.text.lines().map(str::trim_start).any(|line| {
+            let names = line.strip_prefix("import ").map(|names| names.split(',').any(is_it));
+            names.or_else(|| line.strip_prefix("from ").map(is_it)).unwrap_or(false)
         })
     }
 

@@ -1,14 +1,29 @@
-//! Ruby: `bin/dev`, Rails, Rack, and sites made with Ruby.
+//! `bin/dev` and Ruby: Rails, Rack, and sites made with Ruby.
 
 use super::ground::Ground;
 use super::{Candidate, Found};
 
-pub(super) fn find(ground: &Ground) -> Found {
-    if let Some(script) = ground.first(&["bin/dev", "script/server", "bin/server"]) {
+/// The team's own script that starts everything. Other things are called so too: it must speak of what runs servers.
+pub(super) fn own_script(ground: &Ground) -> Found {
+    const SIGNS: [&str; 10] =
+        ["foreman", "overmind", "hivemind", "Procfile", "rails", "puma", "npm run", "pnpm ", "yarn ", "uvicorn"];
+    let candidate = ground.first(&["bin/dev", "script/server", "bin/server"]).and_then(|script| {
+        let text = ground.text(script)?;
+        let starts = ground.has("Gemfile") || SIGNS.iter().any(|sign| text.contains(sign));
         let why = format!("{} is there, the team's own way to start", ground.path_of(script));
-        return Found::of(Some(Candidate::new("web", script, ground, why)));
-    }
-    Found::of(rails(ground).or_else(|| gem(ground)).or_else(|| rack(ground)))
+        starts.then(|| Candidate::new("web", script, ground, why))
+    });
+    Found::of(candidate)
+}
+
+/// Rails, which has a server for working on it.
+pub(super) fn of_development(ground: &Ground) -> Found {
+    Found::of(rails(ground))
+}
+
+/// What starts all the same.
+pub(super) fn find(ground: &Ground) -> Found {
+    Found::of(gem(ground).or_else(|| rack(ground)))
 }
 
 fn rails(ground: &Ground) -> Option<Candidate> {

@@ -38,7 +38,7 @@ impl fmt::Display for PortUse {
             Self::Perhaps => f.write_str("given as PORT; if it ignores that, whichever it opens is recorded"),
             Self::Fixed(port) => write!(f, "{port}, which is fixed"),
             Self::Several => {
-                f.write_str("several servers, which choose by themselves; the one with a page is recorded")
+                f.write_str("several servers, each on its own; PORT is kept from them, since only one could take it")
             }
             Self::Own => f.write_str("it chooses by itself; whichever it opens is recorded"),
             Self::None => f.write_str("none: it does not serve"),

@@ -1,6 +1,7 @@
 //! What is found in repos of every kind, each as its files.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use super::*;
@@ -47,22 +48,22 @@ fn line_of(detected: &Detected) -> String {
     let mut line = format!("{}{}: ", settings.name, if settings.default { "*" } else { "" });
     line.push_str(&settings.command.as_ref().unwrap().to_string());
     if settings.cwd != Path::new(".") {
-        line.push_str(&format!(" | in {}", settings.cwd.display()));
+        write!(line, " | in {}", settings.cwd.display()).unwrap();
     }
     if let Some(port) = settings.port {
-        line.push_str(&format!(" | at {port}"));
+        write!(line, " | at {port}").unwrap();
     }
     for (key, value) in &settings.env {
-        line.push_str(&format!(" | {key}={value}"));
+        write!(line, " | {key}={value}").unwrap();
     }
     if matches!(settings.ready, Ready::Log(_)) {
         line.push_str(" | a worker");
     }
     if let Ready::Path(path) = &settings.ready {
-        line.push_str(&format!(" | ready at {path}"));
+        write!(line, " | ready at {path}").unwrap();
     }
     if !settings.depends_on.is_empty() {
-        line.push_str(&format!(" | after {}", settings.depends_on.join(" ")));
+        write!(line, " | after {}", settings.depends_on.join(" ")).unwrap();
     }
     line
 }
@@ -420,6 +421,7 @@ fn python_apps_are_known_by_what_they_import() {
         &[("app.py", "import gradio as gr\ngr.Interface().launch()\n")],
         &[&format!("web*: {python} app.py | GRADIO_SERVER_PORT={{port}}")],
     );
+    check(&[("main.py", "import os, tornado.web\napp.listen(8888)\n")], &[&format!("web*: {python} main.py")]);
     let asgi = "async def app(scope, receive, send):\n    pass\n";
     check(&[("main.py", asgi)], &["web*: uvicorn main:app --port {port}"]);
     let wsgi = "def app(environ, start_response):\n    pass\n";
@@ -447,9 +449,13 @@ fn python_runs_in_the_environment_of_the_repo() {
 #[test]
 fn ruby_php_and_others_are_known() {
     check(&[("bin/dev", "#!/bin/sh"), ("bin/rails", ""), ("Gemfile", "")], &["web*: bin/dev"]);
+    let command_line = [("bin/dev", "require('@oclif/core').run()"), ("package.json", &*scripts(&[("dev", "vite")]))];
+    check(&command_line, &["web*: npm run dev -- --port {port}"]);
+    check(&[("bin/dev", "exec foreman start"), command_line[1]], &["web*: bin/dev"]);
     check(&[("bin/rails", ""), ("Gemfile", "gem 'rails'")], &["web*: bin/rails server -p {port}"]);
     check(&[("config.ru", ""), ("Gemfile", "gem \"puma\"")], &["web*: bundle exec puma -p {port}"]);
     check(&[("config.ru", "")], &["web*: puma -p {port}"]);
+    check(&[("config.ru", ""), ("Procfile", "web: rackup -p $PORT")], &["web*: rackup -p $PORT"]);
     check(&[("Gemfile", "gem 'jekyll'"), ("_config.yml", "")], &["web*: bundle exec jekyll serve --port {port}"]);
     check(&[("artisan", ""), ("public/index.php", "")], &["web*: php artisan serve --port={port}"]);
     check(&[("index.php", "<?php")], &["web*: php -S 127.0.0.1:{port}"]);

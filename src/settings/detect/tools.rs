@@ -60,6 +60,18 @@ const fn tool(name: &'static str, programs: &'static [&'static str], when: When,
     Tool { name, programs, when, takes, quiet: "", set: &[], is_slow: false }
 }
 
+impl Takes {
+    fn in_words(&self) -> String {
+        match self {
+            Self::Words(words) => format!("`{words}`"),
+            Self::Variable(name, value) => format!("`{name}={value}`"),
+            Self::Port => "`PORT`".to_owned(),
+            Self::Several => "several servers, which choose by themselves".to_owned(),
+            Self::Own => "its own choice".to_owned(),
+        }
+    }
+}
+
 impl Tool {
     const fn quiet(mut self, words: &'static str) -> Self {
         self.quiet = words;
@@ -87,6 +99,30 @@ impl Tool {
             Option(options) => args.iter().any(|arg| options.iter().any(|option| arg.starts_with(option))),
         }
     }
+}
+
+/// A tool whose way to take a port is known, for documents.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownTool {
+    /// As people call it.
+    pub name: &'static str,
+    /// The programs that are it.
+    pub programs: Vec<&'static str>,
+    /// How it is given a port, the best way first, as Markdown.
+    pub takes: Vec<String>,
+}
+
+/// Every tool that serves and is known.
+pub fn known_tools() -> Vec<KnownTool> {
+    let mut all: Vec<KnownTool> = Vec::new();
+    for tool in TOOLS.iter().filter(|tool| tool.when != Never) {
+        let takes: Vec<String> = tool.takes.iter().map(Takes::in_words).collect();
+        match all.iter_mut().find(|known| known.name == tool.name && known.takes == takes) {
+            Some(known) => known.programs.extend(tool.programs),
+            None => all.push(KnownTool { name: tool.name, programs: tool.programs.to_vec(), takes }),
+        }
+    }
+    all
 }
 
 /// What is known of a command; `None` for an unknown program.

@@ -29,13 +29,12 @@ fn candidate(ground: &Ground, task: &Value) -> Option<Candidate> {
     let inside = |path: &str| path.replace("${workspaceFolder}", ".").replace("${workspaceRoot}", ".");
     let cwd = string_at(task, &["options", "cwd"]).or_else(|| string_at(task, &["path"])).map(inside);
     let place = ground.at(cwd.as_deref().unwrap_or("."))?;
-    let line = match string_at(task, &["type"]) {
-        Some("npm") => format!("{} run {}", package::manager_of(&place).0.name(), string_at(task, &["script"])?),
-        _ => {
-            let args = task.get("args").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
-            let words = std::iter::once(string_at(task, &["command"])?).chain(args).map(inside);
-            words.collect::<Vec<_>>().join(" ")
-        }
+    let line = if string_at(task, &["type"]) == Some("npm") {
+        format!("{} run {}", package::manager_of(&place).0.name(), string_at(task, &["script"])?)
+    } else {
+        let args = task.get("args").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
+        let words = std::iter::once(string_at(task, &["command"])?).chain(args).map(inside);
+        words.collect::<Vec<_>>().join(" ")
     };
     // `${input:…}` and the like are the editor's to fill in.
     if line.contains("${") || string_at(task, &["dependsOn"]).is_some() {

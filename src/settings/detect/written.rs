@@ -84,7 +84,7 @@ fn table_of(settings: &ServerSettings, is_one_of_many: bool) -> String {
         table["port"] = value(i64::from(port));
     }
     if !settings.env.is_empty() {
-        table["env"] = value(settings.env.iter().map(|(key, value)| (key, value)).collect::<InlineTable>());
+        table["env"] = value(settings.env.iter().collect::<InlineTable>());
     }
     if !settings.env_file.is_empty() {
         let files = settings.env_file.iter().map(|file| file.to_string_lossy().into_owned());

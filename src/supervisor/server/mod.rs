@@ -1,6 +1,7 @@
 //! One server: what it is doing, and what follows from what happens to it.
 
 mod status;
+mod theirs;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -12,6 +13,8 @@ use super::{Adoption, Attention, Effect, End, Found, Meant, Plan, Probe, Refused
 use crate::model::{Exit, Instance, Moment, Origin, ServerId, State, Timestamp, Unsure, Verdict};
 use crate::portfile::connect_host;
 use crate::settings::{Ready, Restart};
+
+use theirs::{Ending, Theirs};
 
 /// One server.
 #[derive(Debug, Clone)]
@@ -38,6 +41,10 @@ pub(super) struct Server {
     file: Option<Found>,
     /// A live port file of somebody else's server that went away without its process.
     stray: Option<Found>,
+    /// A server of somebody else's that was found.
+    theirs: Option<Theirs>,
+    /// Whose file was withdrawn here since it is told as another server.
+    echo: Option<Instance>,
     /// Why the port file could not be written.
     file_problem: Option<String>,
     /// How much of this life's output could not be kept, and why.
@@ -62,6 +69,8 @@ pub(super) enum Standing {
     Missing,
     /// Its repo's settings name it no more, or its repo was removed: it is forgotten once it has stopped.
     Leaving,
+    /// No settings name it: it is there as long as somebody else's server is told as it.
+    Found,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,6 +88,8 @@ enum Phase {
     Stopping(Stopping),
     /// Its tree is gone; its port file is being looked at for the last time.
     Clearing,
+    /// A server that somebody else started is being ended, since somebody asked for that.
+    Ending(Ending),
     Waiting {
         until_ms: u64,
     },
@@ -201,6 +212,8 @@ impl Server {
             reason: None,
             file: None,
             stray: None,
+            theirs: None,
+            echo: None,
             file_problem: None,
             lost_output: None,
             last_owner: None,
@@ -220,6 +233,11 @@ impl Server {
         if self.standing == Standing::Leaving && wish != Wish::Down {
             return;
         }
+        let wish = match wish {
+            Wish::End if self.begin_end(now, out) => return,
+            Wish::End => Wish::Down,
+            wish => wish,
+        };
         self.is_wanted = wish != Wish::Down;
         self.is_asked = true;
         if wish == Wish::Down {
@@ -229,7 +247,7 @@ impl Server {
         match (wish, &mut self.phase) {
             (Wish::Up | Wish::Restart, Phase::Clearing) => self.begin_anew(),
             (Wish::Up | Wish::Restart, Phase::Stopped | Phase::Waiting { .. } | Phase::Failed) => {
-                if self.external().is_none() {
+                if !self.is_taken() {
                     self.begin_anew();
                 } else if matches!(self.phase, Phase::Waiting { .. }) {
                     self.phase = self.rest(out);
@@ -238,6 +256,7 @@ impl Server {
                 }
             }
             (Wish::Up | Wish::Restart, Phase::Stopping(stopping)) => stopping.then = Then::Start,
+            (Wish::Up | Wish::Restart, Phase::Ending(ending)) => ending.then_start = true,
             (Wish::Restart, Phase::Running(_)) => {
                 self.backoff.forget();
                 self.begin_stop(Then::Start, now, out);
@@ -245,9 +264,11 @@ impl Server {
             (Wish::Up, Phase::Running(_))
             | (Wish::Up | Wish::Restart, Phase::Queued { .. } | Phase::Spawning { .. })
             // A spawn that is under way is ended when it is reported.
-            | (Wish::Down, Phase::Stopped | Phase::Clearing | Phase::Spawning { .. }) => {}
+            | (Wish::Down, Phase::Stopped | Phase::Clearing | Phase::Spawning { .. })
+            | (Wish::End, _) => {}
             (Wish::Down, Phase::Running(_)) => self.begin_stop(Then::Rest, now, out),
             (Wish::Down, Phase::Stopping(stopping)) => stopping.then = Then::Rest,
+            (Wish::Down, Phase::Ending(ending)) => ending.then_start = false,
             (Wish::Down, Phase::Queued { .. } | Phase::Waiting { .. } | Phase::Failed) => {
                 self.phase = Phase::Stopped;
                 self.reason = None;
@@ -356,6 +377,12 @@ impl Server {
         now: Moment,
         out: &mut Vec<Effect>,
     ) {
+        // Its shim could not run the command, and said so before its record was read.
+        if self.phase == Phase::Failed && generation == self.generation && generation > self.ended {
+            self.ended = generation;
+            self.last_exit = end.exit;
+            return;
+        }
         if self.phase != Phase::Stopped || generation < self.generation || generation <= self.ended {
             return;
         }
@@ -572,12 +599,17 @@ impl Server {
             if !is_running && file.owner.is_some() {
                 self.followed.clone_from(&file.owner);
             }
+        } else if self.theirs.is_some() {
+            self.rewrite_theirs(now, out);
         } else if matches!(self.phase, Phase::Stopped | Phase::Waiting { .. } | Phase::Failed) {
             // The file of a server of somebody else's went, its process did not: that is told until it ends.
             let is_theirs = |file: &Found| file.owner.is_some() && !file.is_ours && file.verdict == Verdict::Live;
             self.stray = before.clone().filter(is_theirs).or(self.stray.take());
         }
         let is_news = before != self.file;
+        if is_news {
+            self.clear_silent(out);
+        }
         let Phase::Running(running) = &mut self.phase else { return };
         if self.file.is_some() {
             running.vanished_ms = None;
@@ -652,7 +684,8 @@ impl Server {
     }
 
     /// The process that served has ended.
-    pub(super) fn owner_ended(&mut self, owner: &Instance, exit: Option<Exit>) {
+    pub(super) fn owner_ended(&mut self, owner: &Instance, exit: Option<Exit>, now: Moment, out: &mut Vec<Effect>) {
+        let told = exit.clone();
         let is_it = |other: &Option<Instance>| other.as_ref().is_some_and(|other| other.is_same_life(owner));
         if let Some(exit) = exit {
             let is_ours = is_it(&self.last_owner);
@@ -665,6 +698,7 @@ impl Server {
         }
         let is_owners = |found: &mut Found| found.owner.as_ref().is_some_and(|other| other.is_same_life(owner));
         self.stray.take_if(is_owners);
+        self.their_owner_ended(owner, told.as_ref(), now, out);
         // Without its directory nobody will look at the file again.
         if self.standing == Standing::Missing {
             self.file.take_if(is_owners);
@@ -697,10 +731,16 @@ impl Server {
 
     /// When something is due; `u64::MAX` when nothing is.
     pub(super) fn due_ms(&self) -> u64 {
+        let of_theirs = self.theirs.as_ref().map_or(u64::MAX, Theirs::due_ms);
+        of_theirs.min(self.due_of_phase_ms())
+    }
+
+    fn due_of_phase_ms(&self) -> u64 {
         match &self.phase {
             Phase::Stopped | Phase::Clearing | Phase::Queued { .. } | Phase::Spawning { .. } | Phase::Failed => {
                 u64::MAX
             }
+            Phase::Ending(ending) => ending.ladder.due_ms(),
             Phase::Waiting { until_ms } => *until_ms,
             Phase::Stopping(stopping) => stopping.ladder.due_ms(),
             Phase::Running(running) => {
@@ -719,10 +759,12 @@ impl Server {
 
     /// Does what is due.
     pub(super) fn tick(&mut self, now: Moment, out: &mut Vec<Effect>) {
+        self.tick_theirs(now, out);
         match &mut self.phase {
+            Phase::Ending(_) => self.tick_ending(now, out),
             Phase::Waiting { until_ms } if *until_ms <= now.mono_ms => {
                 // Somebody else serves it by now: another copy beside theirs helps nobody.
-                self.phase = if self.external().is_some() {
+                self.phase = if self.is_taken() {
                     self.rest(out)
                 } else {
                     self.restarts += 1;
@@ -859,6 +901,9 @@ impl Server {
     }
 
     fn died(&mut self, end: End, was_ready: bool, now: Moment, out: &mut Vec<Effect>) {
+        // Somebody else serves it by now: another copy beside theirs helps nobody. A port file proves nothing here: it may
+        // be of what has just been ended.
+        let is_taken = self.theirs.is_some();
         out.push(Effect::CheckFile { id: self.id.clone() });
         let is_hopeless = end.cause.is_some() && !was_ready;
         let is_success = end.exit.is_success();
@@ -878,6 +923,9 @@ impl Server {
             Restart::Always | Restart::OnFailure if is_missing => Phase::Failed,
             Restart::Always | Restart::OnFailure => self.next_life(was_ready, now),
         };
+        if is_taken && self.is_queued() {
+            self.phase = self.rest(out);
+        }
         if self.phase == Phase::Failed {
             out.push(Effect::MarkDown { id: self.id.clone() });
         }

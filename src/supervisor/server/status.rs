@@ -1,15 +1,23 @@
 //! A server as everybody sees it: its state, where it is, and why it is as it is.
 
-use super::{Found, Phase, Running, Server, Stage, Standing, Stopping, Then};
+use super::{Found, Phase, Running, Server, Stage, Standing, Stopping, Theirs, Then};
 use crate::model::{Moment, Origin, State, Status, Timestamp, Verdict};
 use crate::portfile::{connect_host, loopback_url};
 
 impl Server {
-    /// The live port file of a server that somebody else started.
-    pub(in crate::supervisor) fn external(&self) -> Option<&Found> {
+    /// True while somebody else's server is told as this one: found, or by its live port file.
+    pub(in crate::supervisor) fn is_taken(&self) -> bool {
         let is_idle = matches!(self.phase, Phase::Stopped | Phase::Failed | Phase::Waiting { .. });
+        let is_live = self.file.as_ref().is_some_and(|file| file.verdict == Verdict::Live);
+        (is_idle && (is_live || self.stray.is_some() || self.theirs.is_some()))
+            || matches!(self.phase, Phase::Ending(_))
+    }
+
+    /// Since when somebody else's server runs, as far as is known.
+    fn theirs_since(&self) -> Option<Timestamp> {
+        let found = self.theirs.as_ref().and_then(|theirs| theirs.external.since);
         let live = self.file.as_ref().filter(|file| file.verdict == Verdict::Live);
-        live.or(self.stray.as_ref()).filter(|_| is_idle)
+        found.or_else(|| live.or(self.stray.as_ref()).and_then(|file| file.written_at)).filter(|_| self.is_taken())
     }
 
     /// True when nothing of it runs or is about to.
@@ -39,7 +47,8 @@ impl Server {
                 Stage::NotServing => State::NotServing,
                 Stage::Unhealthy => State::Unhealthy,
             },
-            Phase::Stopping(_) | Phase::Clearing => State::Stopping,
+            Phase::Stopping(_) | Phase::Clearing | Phase::Ending(_) => State::Stopping,
+            Phase::Stopped | Phase::Waiting { .. } | Phase::Failed if self.theirs.is_some() => State::Ready,
             Phase::Stopped | Phase::Waiting { .. } | Phase::Failed => match &self.file {
                 Some(Found { verdict: Verdict::Live, .. }) => State::Ready,
                 Some(Found { verdict: Verdict::Unsure(_), .. }) => State::NotServing,
@@ -58,7 +67,7 @@ impl Server {
         let state = self.state();
         if state != self.shown || (self.since.is_none() && state != State::Stopped) {
             self.shown = state;
-            let written = self.external().and_then(|file| file.written_at);
+            let written = self.theirs_since();
             // What was taken over is as old as its record says.
             let taken_over = self.since.filter(|_| std::mem::take(&mut self.is_fresh_adoption));
             self.since = Some(written.or(taken_over).unwrap_or(now.wall));
@@ -76,6 +85,7 @@ impl Server {
             Phase::Waiting { until_ms } => Some(Timestamp(now.wall.0 + until_ms.saturating_sub(now.mono_ms))),
             _ => None,
         };
+        let command = settings.command.as_ref().map(ToString::to_string);
         Status {
             repo: self.id.repo.clone(),
             root: self.root.clone(),
@@ -95,11 +105,19 @@ impl Server {
             restarts: self.restarts,
             next_try,
             missing: self.standing == Standing::Missing,
-            command: settings.command.as_ref().map(ToString::to_string),
+            command: self.theirs_shown().map(|theirs| theirs.external.command.clone()).or(command),
+            also: self.theirs_shown().map(|theirs| theirs.also.clone()).unwrap_or_default(),
+            watched: self.plan.watched.is_some(),
             trusted: self.plan.trusted,
             port_file: self.plan.port_file.clone(),
             log: settings.command.as_ref().map(|_| self.plan.log.clone()),
         }
+    }
+
+    /// What somebody else runs, where that is what is shown.
+    fn theirs_shown(&self) -> Option<&Theirs> {
+        let is_idle = matches!(self.phase, Phase::Stopped | Phase::Failed | Phase::Waiting { .. } | Phase::Ending(_));
+        self.theirs.as_ref().filter(|_| is_idle)
     }
 
     fn whereabouts(&self) -> (Option<Origin>, Option<u32>, Option<(std::net::IpAddr, u16)>) {
@@ -111,6 +129,13 @@ impl Server {
             }
             Phase::Stopping(stopping) => (Some(stopping.life.origin), stopping.life.leader, None),
             Phase::Queued { .. } | Phase::Spawning { .. } | Phase::Clearing => (None, None, None),
+            Phase::Ending(ending) => (Some(Origin::External), Some(ending.external.owner.pid), None),
+            Phase::Stopped | Phase::Waiting { .. } | Phase::Failed if self.theirs.is_some() => {
+                let theirs = self.theirs.as_ref();
+                let at = theirs.and_then(|theirs| theirs.socket.as_ref());
+                let pid = at.map(|socket| socket.owner.pid).or(theirs.map(|theirs| theirs.external.owner.pid));
+                (Some(Origin::External), pid, at.map(|socket| (socket.address, socket.port)))
+            }
             Phase::Stopped | Phase::Waiting { .. } | Phase::Failed => match &self.file {
                 Some(Found { verdict: Verdict::Live | Verdict::Unsure(_), pid, at, .. }) if *pid != 0 => {
                     (Some(Origin::External), Some(*pid), *at)
@@ -127,6 +152,14 @@ impl Server {
 
     fn explain(&self) -> Option<String> {
         let lost = (self.standing == Standing::Missing).then(|| format!("`{}` is missing", self.root.display()));
+        if let Phase::Ending(ending) = &self.phase {
+            return self.reason.clone().or_else(|| Some(format!("told to end with {}", ending.ladder)));
+        }
+        if let Some(theirs) = self.theirs_shown() {
+            let pid = theirs.external.owner.pid;
+            let lost = lost.map(|lost| format!("{lost}, and process {pid} still runs there"));
+            return lost.or_else(|| theirs.explain()).or_else(|| self.file_problem.clone());
+        }
         if self.whereabouts().0 == Some(Origin::External) {
             let pid = self.file.as_ref().or(self.stray.as_ref()).map_or(0, |found| found.pid);
             let stray = || self.stray.as_ref().map(|_| format!("its port file is gone, and process {pid} is not"));

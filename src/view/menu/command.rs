@@ -16,6 +16,8 @@ pub enum Command {
     Stop(ServerId),
     /// Stop and start it.
     Restart(ServerId),
+    /// Give it a name that stays.
+    Adopt(ServerId),
     /// Show its output.
     Logs(ServerId),
     /// Put its URL on the clipboard.
@@ -32,6 +34,8 @@ pub enum Command {
     Pin(String),
     /// Forget the repo.
     Remove(String),
+    /// Register the worktree that is offered under this name.
+    AddWorktree(String),
     /// Register a repo.
     Add,
     /// Start all that can be started.
@@ -53,19 +57,22 @@ pub enum Command {
 }
 
 impl Command {
-    /// The repo it is about; `None` when it is about all.
+    /// The registered repo it is about, where its entry is; `None` when it is about all.
     pub fn repo(&self) -> Option<&str> {
         match self {
             Self::Open(id)
             | Self::Start(id)
             | Self::Stop(id)
             | Self::Restart(id)
+            | Self::Adopt(id)
             | Self::Logs(id)
             | Self::CopyUrl(id)
             | Self::Why(id) => Some(&id.repo),
             Self::Folder(repo) | Self::Terminal(repo) | Self::Trust(repo) | Self::Pin(repo) | Self::Remove(repo) => {
                 Some(repo)
             }
+            // As far as its name tells.
+            Self::AddWorktree(name) => name.split('@').next(),
             Self::Add
             | Self::StartAll
             | Self::StopAll
@@ -84,6 +91,7 @@ impl Command {
             Self::Start(id) => ("start", Some(id.to_string())),
             Self::Stop(id) => ("stop", Some(id.to_string())),
             Self::Restart(id) => ("restart", Some(id.to_string())),
+            Self::Adopt(id) => ("adopt", Some(id.to_string())),
             Self::Logs(id) => ("logs", Some(id.to_string())),
             Self::CopyUrl(id) => ("copy-url", Some(id.to_string())),
             Self::Why(id) => ("why", Some(id.to_string())),
@@ -92,6 +100,7 @@ impl Command {
             Self::Trust(repo) => ("trust", Some(repo.clone())),
             Self::Pin(repo) => ("pin", Some(repo.clone())),
             Self::Remove(repo) => ("remove", Some(repo.clone())),
+            Self::AddWorktree(name) => ("add-worktree", Some(name.clone())),
             Self::Add => ("add", None),
             Self::StartAll => ("start-all", None),
             Self::StopAll => ("stop-all", None),
@@ -145,6 +154,7 @@ impl FromStr for Command {
             "start" => Self::Start(id()?),
             "stop" => Self::Stop(id()?),
             "restart" => Self::Restart(id()?),
+            "adopt" => Self::Adopt(id()?),
             "logs" => Self::Logs(id()?),
             "copy-url" => Self::CopyUrl(id()?),
             "why" => Self::Why(id()?),
@@ -153,6 +163,7 @@ impl FromStr for Command {
             "trust" => Self::Trust(repo()?),
             "pin" => Self::Pin(repo()?),
             "remove" => Self::Remove(repo()?),
+            "add-worktree" => Self::AddWorktree(repo()?),
             _ => return Err(none()),
         })
     }

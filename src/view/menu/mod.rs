@@ -92,6 +92,16 @@ pub fn can_stop(server: &Status) -> bool {
     is_ours && (server.state == State::Waiting || (server.is_running() && server.state != State::Stopping))
 }
 
+/// True when it runs and somebody else started it: it is ended only when a person says so once more.
+pub fn can_end(server: &Status) -> bool {
+    server.origin == Some(Origin::External) && server.is_running() && server.state != State::Stopping
+}
+
+/// True when it can be given a name that stays: somebody else started it, and nothing names it yet.
+pub fn can_adopt(server: &Status) -> bool {
+    can_end(server) && !server.watched && !server.default && server.log.is_none()
+}
+
 /// How long ago, in its largest unit; nothing below a minute, which nobody reads and every second would change.
 fn coarse_age(then: Timestamp, now: Timestamp) -> Option<String> {
     let minutes = then.age_at(now).as_secs() / 60;

@@ -5,13 +5,15 @@ use std::path::Path;
 
 use super::server::{brief, entries, needs_approval};
 use super::{Command, Difference, Entry, Kind, Lamp, Manner, Patch, ROOM, can_start, can_stop, lamp_of, short};
-use crate::model::{State, Status, Timestamp};
+use crate::model::{Offer, State, Status, Timestamp};
 
 /// Everything that the menu shows.
 #[derive(Debug, Clone, Copy)]
 pub struct Scene<'a> {
     /// By repo and name.
     pub servers: &'a [Status],
+    /// Worktrees that are not registered.
+    pub offers: &'a [Offer],
     /// False while no daemon answers.
     pub is_connected: bool,
     /// The repos at the root, as [`choose_front`](super::choose_front) chose them.
@@ -225,6 +227,11 @@ fn repo(scene: &Scene<'_>, name: &str, servers: &[Status], repos: usize) -> Entr
     }
     let of_repo = |word: &str, text, is_enabled| Entry::item_of(word, name, title(text), is_enabled);
     inside.push(of_repo("trust", "Trust…", servers.iter().any(needs_approval)));
+    let offers = scene.offers.iter().filter(|offer| offer.repo == name);
+    inside.extend(offers.map(|offer| {
+        let text = format!("{} {}", title("Add worktree"), short(&offer.name));
+        Entry::item(&Command::AddWorktree(offer.name.clone()), text.into(), true)
+    }));
     inside.push(Entry::separator());
     inside.push(of_repo("folder", "Open folder", is_there));
     inside.push(of_repo("terminal", "Open terminal here", is_there));

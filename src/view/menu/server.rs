@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Entry, Lamp, Manner, can_start, can_stop, coarse_age, lamp_of, short};
+use super::{Entry, Lamp, Manner, can_adopt, can_end, can_start, can_stop, coarse_age, lamp_of, short};
 use crate::model::{Origin, State, Status, Timestamp};
 use crate::view::presentable;
 
@@ -30,6 +30,8 @@ pub(super) fn status_line(server: &Status, now: Timestamp) -> String {
     }];
     if server.is_running() && server.origin == Some(Origin::External) {
         parts.push("started outside of Pierhead".to_owned());
+        // Which of several ports it is, where that could not be told.
+        parts.extend(server.reason.as_deref().filter(|_| server.port.is_some()).map(short));
     }
     if lamp_of(server) == Lamp::Failed {
         parts.extend(server.reason.as_deref().map(short));
@@ -42,15 +44,16 @@ pub(super) fn status_line(server: &Status, now: Timestamp) -> String {
 pub(super) fn entries(server: &Status, manner: Manner, now: Timestamp) -> Vec<Entry> {
     let id = [&server.repo, "/", &server.server].concat();
     let item = |word: &str, title, is_enabled| Entry::item_of(word, &id, manner.of(title), is_enabled);
-    let (starts, stops) = (can_start(server), can_stop(server));
+    let (starts, stops, ends) = (can_start(server), can_stop(server), can_end(server));
     vec![
         Entry::text(&["status:", &id].concat(), status_line(server, now)),
         Entry::separator(),
         item("open", "Open", server.url.is_some() || starts),
         item("start", "Start", starts),
-        item("stop", "Stop", stops),
+        item("stop", if ends { "Stop…" } else { "Stop" }, stops || ends),
         item("restart", "Restart", stops && server.trusted && server.command.is_some()),
         Entry::separator(),
+        item("adopt", "Watch it", can_adopt(server)),
         item("logs", "Show logs", server.log.is_some()),
         item("copy-url", "Copy URL", server.url.is_some()),
         item("why", "Why?", needs_words(server)),

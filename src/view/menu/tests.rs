@@ -33,6 +33,8 @@ fn server(id: &str, state: State) -> Status {
         restarts: 0,
         next_try: None,
         command: Some("npm run dev".to_owned()),
+        also: Vec::new(),
+        watched: false,
         trusted: true,
         port_file: "/src/.pm/server.json".into(),
         log: Some("/state/output.log".into()),
@@ -48,6 +50,7 @@ fn menu_while(servers: &[Status], busy: &BTreeSet<Command>, change: impl FnOnce(
     let pinned = BTreeSet::new();
     let mut scene = Scene {
         servers,
+        offers: &[],
         is_connected: true,
         front: &front,
         pinned: &pinned,
@@ -99,6 +102,7 @@ fn the_menu_reads_so() {
   [Stop]
   [Restart]
   --
+  [Watch it]
   Show logs
   [Copy URL]
   Why?
@@ -116,6 +120,7 @@ fn the_menu_reads_so() {
     [Stop]
     [Restart]
     --
+    [Watch it]
     Show logs
     [Copy URL]
     [Why?]
@@ -127,6 +132,7 @@ fn the_menu_reads_so() {
     Stop
     Restart
     --
+    [Watch it]
     Show logs
     Copy URL
     [Why?]
@@ -181,12 +187,25 @@ type Case = (&'static str, fn(&mut Status), &'static [&'static str]);
 
 #[test]
 fn what_makes_no_sense_is_disabled() {
-    let cases: [Case; 9] = [
+    let cases: [Case; 11] = [
         ("stopped", |_| {}, &["open", "start", "logs"]),
         (
             "external",
             |s| (s.state, s.origin, s.url) = (State::Ready, Some(Origin::External), Some("http://x".into())),
-            &["open", "logs", "copy-url"],
+            &["open", "stop", "logs", "copy-url"],
+        ),
+        (
+            "found",
+            |s| (s.state, s.origin, s.log, s.default) = (State::Ready, Some(Origin::External), None, false),
+            &["stop", "adopt"],
+        ),
+        (
+            "watched",
+            |s| {
+                (s.state, s.origin, s.log) = (State::Ready, Some(Origin::External), None);
+                (s.default, s.watched) = (false, true);
+            },
+            &["stop"],
         ),
         ("starting", |s| s.state = State::Starting, &["stop", "restart", "logs"]),
         ("stopping", |s| s.state = State::Stopping, &["logs"]),

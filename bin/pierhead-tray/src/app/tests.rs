@@ -28,6 +28,8 @@ pub(crate) fn server(id: &str, state: State) -> Status {
         restarts: 0,
         next_try: None,
         command: Some("npm run dev".to_owned()),
+        also: Vec::new(),
+        watched: false,
         trusted: true,
         port_file: "/src/.pm/server.json".into(),
         log: Some("/state/output.log".into()),
@@ -129,6 +131,29 @@ fn while_no_daemon_answers_the_menu_says_so_and_recovers() {
     let actions = on(&mut app, Event::Connected(vec![server("shop/web", State::Ready)]));
     assert!(actions.contains(&Action::Light(Lamp::Ready)), "{actions:?}");
     assert_eq!(app.tip(), "1 ready");
+}
+
+fn offer(name: &str) -> Offer {
+    let repo = name.split('@').next().unwrap().to_owned();
+    Offer { repo, name: name.to_owned(), root: format!("/src/{name}").into(), branch: None }
+}
+
+#[test]
+fn a_worktree_that_comes_is_told_of_once_and_added_by_a_click() {
+    let mut app = app(&[("shop/web", State::Ready)]);
+    let told = |actions: &[Action]| -> Vec<String> {
+        let notice =
+            |action: &Action| if let Action::Notify(notice) = action { Some(notice.body.clone()) } else { None };
+        actions.iter().filter_map(notice).collect()
+    };
+    assert!(told(&on(&mut app, Event::Offered(vec![offer("shop@old")]))).is_empty(), "it was there before");
+    let both = vec![offer("shop@old"), offer("shop@new"), offer("shop@newer")];
+    let actions = on(&mut app, Event::Offered(both.clone()));
+    assert_eq!(told(&actions), ["shop@new and 1 more"]);
+    assert!(actions.iter().any(|action| matches!(action, Action::Show(_))), "the menu has an entry for each");
+    assert!(on(&mut app, Event::Offered(both)).is_empty());
+    let id = "add-worktree:shop@new";
+    assert_eq!(click(&mut app, id), does(id, Deed::AddWorktree("shop@new".to_owned())));
 }
 
 #[test]

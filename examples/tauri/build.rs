@@ -1,0 +1,5 @@
+//! Makes what `generate_context!` reads.
+
+fn main() {
+    tauri_build::build();
+}

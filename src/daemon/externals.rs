@@ -1,0 +1,279 @@
+//! Looks for servers that somebody else started: when sockets come and go, when repos do, and from time to time.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout};
+
+use super::message::Message;
+use super::probe;
+use super::threads::Threads;
+use crate::os::sockets;
+use crate::settings::Repo;
+use crate::supervisor::{Answer, Event, External, has_no_page};
+use crate::survey::{Announcing, Effort, Finder, announcements};
+
+/// Asks for looks.
+#[derive(Debug, Clone)]
+pub(super) struct Externals {
+    orders: UnboundedSender<Order>,
+}
+
+#[derive(Debug)]
+enum Order {
+    /// These are registered.
+    Repos(Vec<Repo>),
+    /// Sockets came or went; these are held by our own servers' trees.
+    Sockets(HashSet<u64>),
+    /// The servers of a repo whose settings say where they announce themselves.
+    Announcing(String, Announcing),
+    /// A process that holds one ended, or was asked to.
+    Again,
+    /// Tell when all that was asked before has been looked at.
+    Reply(oneshot::Sender<()>),
+}
+
+/// How often everything is looked at again: a process may have gone into a repo, or out of it.
+const RESCAN_EVERY: Duration = Duration::from_secs(10);
+/// A socket must stay this long: tools try whether a port is free by listening on it.
+const PROVEN_AFTER: Duration = Duration::from_millis(5);
+/// A look takes at most this part of the time, however much comes and goes.
+const LOOK_SHARE: u32 = 10;
+/// A look that takes longer hangs, on a file system that does not answer.
+const LOOK_LIMIT: Duration = Duration::from_secs(2);
+/// A port that answers nothing in this time is no page.
+const ANSWER_LIMIT: Duration = Duration::from_millis(400);
+/// Between two questions to ports that did not answer: they may not have been ready.
+const ASK_AGAIN: Duration = Duration::from_millis(1_500);
+/// After sockets came a tool's file may follow: for so long it is looked for.
+const EXPECTED_FOR: Duration = Duration::from_secs(8);
+const EXPECT_EACH: Duration = Duration::from_millis(400);
+/// So often it is asked at most.
+const MOST_ASKED: u8 = 10;
+
+struct Search {
+    post: UnboundedSender<Message>,
+    threads: Threads,
+    finder: Arc<Mutex<Finder>>,
+    repos: Vec<Repo>,
+    ours: HashSet<u64>,
+    announcing: BTreeMap<String, Announcing>,
+    /// Until when new sockets may be announced: a tool writes its file after it listens.
+    expects_until: Option<Instant>,
+    /// What the ports of a socket answered, and how often they were asked.
+    answers: HashMap<u64, (Answer, u8)>,
+    told: BTreeMap<String, Vec<External>>,
+    is_hanging: Arc<Mutex<bool>>,
+}
+
+impl Externals {
+    /// Begins; it ends with the last `Externals`.
+    pub(super) fn start(post: UnboundedSender<Message>, threads: Threads) -> Self {
+        let (orders, inbox) = unbounded_channel();
+        let search = Search {
+            post,
+            threads,
+            finder: Arc::default(),
+            repos: Vec::new(),
+            ours: HashSet::new(),
+            announcing: BTreeMap::new(),
+            expects_until: None,
+            answers: HashMap::new(),
+            told: BTreeMap::new(),
+            is_hanging: Arc::default(),
+        };
+        tokio::spawn(search.run(inbox));
+        Self { orders }
+    }
+
+    /// These repos are registered from now on.
+    pub(super) fn repos(&self, repos: Vec<Repo>) {
+        let _ = self.orders.send(Order::Repos(repos));
+    }
+
+    /// Sockets came or went; `ours` are held by trees of ours.
+    pub(super) fn sockets(&self, ours: HashSet<u64>) {
+        let _ = self.orders.send(Order::Sockets(ours));
+    }
+
+    /// Where the servers of a repo announce themselves, by its settings.
+    pub(super) fn announcing(&self, repo: &str, announcing: Announcing) {
+        let _ = self.orders.send(Order::Announcing(repo.to_owned(), announcing));
+    }
+
+    /// Look again, whatever the sockets say.
+    pub(super) fn again(&self) {
+        let _ = self.orders.send(Order::Again);
+    }
+
+    /// Waits until all that was asked before has been looked at, and told; not for ever.
+    pub(super) async fn settled(&self) {
+        let (reply, done) = oneshot::channel();
+        let _ = self.orders.send(Order::Reply(reply));
+        let _ = timeout(LOOK_LIMIT, done).await;
+    }
+}
+
+impl Search {
+    async fn run(mut self, mut inbox: UnboundedReceiver<Order>) {
+        let mut rescan = Instant::now() + RESCAN_EVERY;
+        let mut not_before = Instant::now();
+        loop {
+            let due = self.next_due(rescan);
+            let order = tokio::select! {
+                order = inbox.recv() => match order {
+                    Some(order) => Some(order),
+                    None => return,
+                },
+                () = tokio::time::sleep_until(due) => None,
+            };
+            let mut effort = Effort::New;
+            let mut replies = Vec::new();
+            let mut is_new = order.is_none();
+            if order.is_none() && Instant::now() >= rescan {
+                effort = Effort::All;
+                rescan = Instant::now() + RESCAN_EVERY;
+            }
+            if let Some(order) = order {
+                self.take(order, &mut effort, &mut is_new, &mut replies);
+            }
+            if is_new {
+                tokio::time::sleep_until(not_before.max(Instant::now() + PROVEN_AFTER)).await;
+            }
+            while let Ok(order) = inbox.try_recv() {
+                self.take(order, &mut effort, &mut is_new, &mut replies);
+            }
+            if is_new {
+                let begun = Instant::now();
+                self.look(effort).await;
+                not_before = Instant::now() + begun.elapsed().saturating_mul(LOOK_SHARE);
+            }
+            for reply in replies {
+                let _ = reply.send(());
+            }
+        }
+    }
+
+    fn take(&mut self, order: Order, effort: &mut Effort, is_new: &mut bool, replies: &mut Vec<oneshot::Sender<()>>) {
+        match order {
+            Order::Repos(repos) => {
+                *is_new |= repos != self.repos;
+                self.repos = repos;
+                self.told.retain(|name, _| self.repos.iter().any(|repo| repo.name == *name));
+                self.announcing.retain(|name, _| self.repos.iter().any(|repo| repo.name == *name));
+            }
+            Order::Sockets(ours) => {
+                self.ours = ours;
+                self.expects_until = Some(Instant::now() + EXPECTED_FOR);
+                *is_new = true;
+            }
+            Order::Announcing(repo, announcing) => {
+                if self.announcing.get(&repo).map_or(!announcing.is_empty(), |known| *known != announcing) {
+                    self.announcing.insert(repo, announcing);
+                    *effort = Effort::All;
+                    *is_new = true;
+                }
+            }
+            Order::Again => *is_new = true,
+            Order::Reply(reply) => replies.push(reply),
+        }
+    }
+
+    /// When something is to be done without being asked. While nothing is unexplained nothing is.
+    fn next_due(&self, rescan: Instant) -> Instant {
+        let is_silent = |(answer, asked): &(Answer, u8)| *answer == Answer::None && *asked < MOST_ASKED;
+        let again = self.answers.values().any(is_silent).then(|| Instant::now() + ASK_AGAIN);
+        let expected = self.expects_until.filter(|until| *until > Instant::now()).map(|_| Instant::now() + EXPECT_EACH);
+        again.into_iter().chain(expected).fold(rescan, Instant::min)
+    }
+
+    async fn look(&mut self, effort: Effort) {
+        // One that hangs is waited for by nobody; what it finds is of no use any more.
+        if *lock(&self.is_hanging) {
+            return;
+        }
+        let (finder, hanging) = (Arc::clone(&self.finder), Arc::clone(&self.is_hanging));
+        let (repos, ours, announcing) = (self.repos.clone(), self.ours.clone(), self.announcing.clone());
+        *lock(&self.is_hanging) = true;
+        let work = self.threads.run(move || {
+            let found = sockets::listening().map(|listening| {
+                let announced = announcements(&repos, &announcing, &listening);
+                lock(&finder).find(&repos, &listening, |id| ours.contains(&id), &announced, effort)
+            });
+            *lock(&hanging) = false;
+            found
+        });
+        match timeout(LOOK_LIMIT, work).await {
+            Ok(Ok(Ok(mut found))) => {
+                self.ask(&mut found).await;
+                self.tell(found);
+            }
+            Ok(Ok(Err(error))) => tracing::warn!("cannot list the listening sockets: {error}"),
+            Ok(Err(error)) => {
+                *lock(&self.is_hanging) = false;
+                tracing::error!("a look for servers failed: {error}");
+            }
+            Err(_) => tracing::warn!("a look for servers hangs; is a file system away?"),
+        }
+    }
+
+    /// Asks the ports of what listens on several, where nothing else tells which is the main one. Never what has one
+    /// port, or no page: to some servers every connection is a client.
+    async fn ask(&mut self, found: &mut BTreeMap<String, Vec<External>>) {
+        let ids: HashSet<u64> =
+            found.values().flatten().flat_map(|e| e.sockets.iter().map(|socket| socket.id)).collect();
+        self.answers.retain(|id, _| ids.contains(id));
+        let mut asking = Vec::new();
+        for external in found.values().flatten().filter(|external| is_open(external)) {
+            for socket in &external.sockets {
+                let (answer, asked) = self.answers.get(&socket.id).copied().unwrap_or((Answer::None, 0));
+                if answer == Answer::None && asked < MOST_ASKED {
+                    let (id, address, port) = (socket.id, socket.address, socket.port);
+                    asking.push(tokio::spawn(async move {
+                        let answer = timeout(ANSWER_LIMIT, probe::answer_of(address, port)).await;
+                        (id, answer.unwrap_or(Answer::None))
+                    }));
+                }
+            }
+        }
+        for asked in asking {
+            if let Ok((id, answer)) = asked.await {
+                let known = self.answers.entry(id).or_insert((Answer::None, 0));
+                *known = (answer, known.1 + 1);
+            }
+        }
+        for external in found.values_mut().flatten() {
+            for socket in &external.sockets {
+                let Some((answer, _)) = self.answers.get(&socket.id) else { continue };
+                let best = external.answers.entry(socket.port).or_insert(*answer);
+                *best = (*best).max(*answer);
+            }
+        }
+    }
+
+    fn tell(&mut self, found: BTreeMap<String, Vec<External>>) {
+        for (repo, found) in found {
+            if self.told.get(&repo).map_or(found.is_empty(), |told| *told == found) {
+                continue;
+            }
+            self.told.insert(repo.clone(), found.clone());
+            let _ = self.post.send(Message::Event(Event::ExternalsSeen { repo, found }));
+        }
+    }
+}
+
+/// True when only its answers can tell which of its ports is its main one.
+fn is_open(external: &External) -> bool {
+    external.announced.is_none() && !has_no_page(&external.programs) && {
+        let unasked = External { answers: BTreeMap::new(), ..external.clone() };
+        unasked.main_ports(&[]).len() > 1
+    }
+}
+
+/// What a panicked thread left is as good as it was.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
