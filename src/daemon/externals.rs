@@ -36,8 +36,10 @@ enum Order {
     Reply(oneshot::Sender<()>),
 }
 
-/// How often everything is looked at again: a process may have gone into a repo, or out of it.
+/// How often what was found is looked at again: a process may have gone out of its repo.
 const RESCAN_EVERY: Duration = Duration::from_secs(10);
+/// Every so many of these looks all processes are looked at, for one that has gone into a repo while it listened.
+const ALL_EVERY: u32 = 6;
 /// A socket must stay this long: tools try whether a port is free by listening on it.
 const PROVEN_AFTER: Duration = Duration::from_millis(5);
 /// A look takes at most this part of the time, however much comes and goes.
@@ -121,6 +123,7 @@ impl Search {
     async fn run(mut self, mut inbox: UnboundedReceiver<Order>) {
         let mut rescan = Instant::now() + RESCAN_EVERY;
         let mut not_before = Instant::now();
+        let mut rescans = 0_u32;
         loop {
             let due = self.next_due(rescan);
             let order = tokio::select! {
@@ -134,7 +137,8 @@ impl Search {
             let mut replies = Vec::new();
             let mut is_new = order.is_none();
             if order.is_none() && Instant::now() >= rescan {
-                effort = Effort::All;
+                rescans = rescans.wrapping_add(1);
+                effort = if rescans.is_multiple_of(ALL_EVERY) { Effort::All } else { Effort::New };
                 rescan = Instant::now() + RESCAN_EVERY;
             }
             if let Some(order) = order {

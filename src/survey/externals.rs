@@ -136,11 +136,6 @@ impl Finder {
         since
     }
 
-    /// True when there are sockets of the user's that no process of a repo held: looked for again from time to time.
-    pub fn has_unexplained(&self) -> bool {
-        self.holders.values().any(Vec::is_empty)
-    }
-
     /// Finds out who holds the sockets of which that is not known.
     fn look_for_holders(
         &mut self,
