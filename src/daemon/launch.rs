@@ -1,19 +1,17 @@
 //! Starts a shim: checks the approval, chooses the port, makes the environment, hands everything over.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 
 use super::environment::{Environments, Variables};
 use super::looks::taken_by;
 use super::ports::PortBook;
-use crate::api::{BUSY, Order, Policy, STARTED};
+use super::shims::Shims;
+use crate::api::{Order, Policy};
 use crate::model::ServerId;
 use crate::os::files::Folder;
-use crate::os::process::{self, Life};
-use crate::os::{limits, ports, session, sockets};
+use crate::os::{limits, ports, sockets};
 use crate::paths::{ServerPlace, port_file_of, server_folder};
 use crate::settings::{CommandLine, Placeholders, ServerSettings, UserSettings, fill};
 use crate::supervisor::{Refused, Spawn};
@@ -30,6 +28,7 @@ pub(super) struct Launch {
     pub(super) urls: BTreeMap<String, String>,
     pub(super) ports: Arc<Mutex<PortBook>>,
     pub(super) open_files: Option<u64>,
+    pub(super) shims: Arc<Shims>,
     pub(super) environments: Environments,
 }
 
@@ -42,7 +41,7 @@ const HOST: &str = "127.0.0.1";
 impl Launch {
     /// Starts the shim and waits until it has started the command. What is run is what was checked: settings are read
     /// once, and their values handed over.
-    pub(super) fn run(&self) -> Result<(Spawn, Child), Refused> {
+    pub(super) fn run(&self) -> Result<Spawn, Refused> {
         let registry = self.store.registry().value;
         let repo = registry.named(&self.id.repo).filter(|repo| repo.root == self.root);
         let files = repo.map_or_else(|| Files::of(&self.root), Files::of_repo);
@@ -94,7 +93,7 @@ impl Launch {
             hints: self.store.places().hint_socket(),
             open_files: self.open_files,
         };
-        spawn(&order)
+        self.shims.begin(&order)
     }
 
     fn port(&self, fixed: Option<u16>, user: &UserSettings, place: &ServerPlace) -> Result<u16, Refused> {
@@ -205,50 +204,6 @@ fn parse_env_file(text: &str) -> Vec<(String, String)> {
         (!key.is_empty() && key.chars().all(is_name)).then(|| (key.to_owned(), unquoted.unwrap_or(value).to_owned()))
     };
     text.lines().filter_map(entry).collect()
-}
-
-fn spawn(order: &Order) -> Result<(Spawn, Child), Refused> {
-    let failed = |error: std::io::Error| Refused::Passing(format!("the shim could not be started: {error}"));
-    let bytes = serde_json::to_vec(order).map_err(|error| Refused::Final(error.to_string()))?;
-    let mut command = Command::new(own_program().map_err(failed)?);
-    command.arg("shim").env_clear().stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-    session::with_own_console(&mut command);
-    let mut child = command.spawn().map_err(failed)?;
-    if let Some(mut input) = child.stdin.take() {
-        input.write_all(&bytes).map_err(failed)?;
-    }
-    let mut line = String::new();
-    if let Some(output) = child.stdout.take() {
-        BufReader::new(output.take(4096)).read_line(&mut line).map_err(failed)?;
-    }
-    let (word, rest) = line.trim_end().split_once(' ').unwrap_or((line.trim_end(), ""));
-    let (leader, asked_port) = (rest.parse().ok(), order.asked_port);
-    match (word, process::look(child.id())) {
-        (STARTED, Ok(Life::Alive(shim))) => Ok((Spawn { shim, leader, asked_port }, child)),
-        // Started and ended by now: the record tells the rest.
-        (STARTED, _) => {
-            let shim = recorded_shim(order).ok_or_else(|| Refused::Passing("its shim is gone".to_owned()))?;
-            Ok((Spawn { shim, leader, asked_port }, child))
-        }
-        _ => {
-            let _ = child.wait();
-            Err(match line.trim_end() {
-                BUSY => busy(),
-                "" => Refused::Passing("its shim ended without a word".to_owned()),
-                words => Refused::Final(words.trim_start_matches("failed: ").to_owned()),
-            })
-        }
-    }
-}
-
-/// The refusal of a shim that found another one running the server.
-pub(super) fn busy() -> Refused {
-    Refused::Passing("an earlier life of it has not ended yet".to_owned())
-}
-
-fn recorded_shim(order: &Order) -> Option<crate::model::Instance> {
-    let record = read_record(&ServerPlace(order.place.clone()))?;
-    (record.generation == order.generation).then_some(record.shim)
 }
 
 /// This program, as it is on disk now: after an upgrade the new one. The running one when its file is gone.

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::process::Child;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -13,6 +12,7 @@ use super::environment::Environments;
 use super::launch::last_port;
 use super::message::Message;
 use super::ports::PortBook;
+use super::shims::Shims;
 use super::watcher::{FolderWatch, Mark, folders_of};
 use super::worktrees::Worktrees;
 use crate::model::{Instance, ServerId, Signal, Timestamp, Verdict};
@@ -120,8 +120,7 @@ pub(super) struct Looker {
     post: UnboundedSender<Message>,
     pub(super) folders: Arc<Mutex<FolderWatch>>,
     pub(super) ports: Arc<Mutex<PortBook>>,
-    /// Shims that are this process's children, for collecting them.
-    pub(super) children: Arc<Mutex<HashMap<u32, Child>>>,
+    pub(super) shims: Arc<Shims>,
     known: Arc<Mutex<HashMap<String, Known>>>,
     pub(super) environments: Environments,
     pub(super) worktrees: Worktrees,
@@ -137,7 +136,7 @@ impl Looker {
             post: post.clone(),
             folders,
             ports,
-            children: Arc::default(),
+            shims: Shims::new(),
             known: Arc::default(),
             environments,
         }
@@ -329,7 +328,7 @@ impl Looker {
             Some(LastRun::Ended(ended)) => {
                 let generation = ended.generation;
                 let end = self.end_of(&id, &place, ended);
-                collect(&place, &self.children);
+                collect(&place, &self.shims);
                 vec![Event::TreeEnded { id, generation, end }]
             }
         }
@@ -421,15 +420,12 @@ fn is_at_rest(seen: &[Event]) -> bool {
 }
 
 /// Waits for the shim that has said its last word, so that its lock is free, and collects it.
-fn collect(place: &ServerPlace, children: &Mutex<HashMap<u32, Child>>) {
+fn collect(place: &ServerPlace, shims: &Shims) {
     let Some(shim) = read_record(place).map(|record| record.shim) else { return };
     if let Ok(Some(process)) = Process::hold_instance(&shim) {
         process.wait_end(Duration::from_secs(1));
     }
-    let child = children.lock().ok().and_then(|mut children| children.remove(&shim.pid));
-    if let Some(mut child) = child {
-        let _ = child.wait();
-    }
+    shims.collect(shim.pid);
 }
 
 /// So many times it is looked for what a killed shim left behind.

@@ -17,6 +17,7 @@ mod perform;
 pub(crate) mod ports;
 mod probe;
 mod rounds;
+mod shims;
 mod threads;
 mod waiters;
 mod watch;

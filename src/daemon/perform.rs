@@ -11,11 +11,12 @@ use tokio::sync::oneshot;
 use super::ending::Endings;
 use super::environment::Environments;
 use super::externals::Externals;
-use super::launch::{Launch, busy};
+use super::launch::Launch;
 use super::looks::{Looker, Occasion, look_at_file};
 use super::message::{ById, ByRepo, Message};
 use super::probe;
 use super::rounds::{self, Busy, Errand};
+use super::shims::busy;
 use super::threads::Threads;
 use super::watch::{SocketWatch, Watched};
 use crate::model::{Instance, ServerId, Signal, State, Timestamp};
@@ -427,16 +428,12 @@ impl Performer {
             urls,
             ports: Arc::clone(&self.looker.ports),
             open_files: self.open_files,
+            shims: Arc::clone(&self.looker.shims),
             environments: self.looker.environments.clone(),
         };
         let looker = self.looker.clone();
         self.in_turn(&id.clone(), move || {
-            let outcome = launch.run().map(|(spawn, child)| {
-                if let Ok(mut children) = looker.children.lock() {
-                    children.insert(child.id(), child);
-                }
-                spawn
-            });
+            let outcome = launch.run();
             // Another shim runs it, which an earlier daemon may have started at the moment of its end: it is taken over.
             let others = if outcome == Err(busy()) { looker.events_of_record(&id) } else { Vec::new() };
             std::iter::once(Event::Spawned { id, generation, outcome }).chain(others).collect()

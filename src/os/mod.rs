@@ -12,6 +12,7 @@
 //! | `lock` | advisory locks that end with their holder |
 //! | `guard` | a command whose whole tree ends with this process (feature `launch`) |
 //! | `session` | being a shim: own session, subreaper, children collected, output relayed |
+//! | `nursery` | a process that is forked instead of started anew (Linux) |
 //! | `channel` | the local socket with the peer's user checked (feature `cli`) |
 //! | `login` | what the login shell makes of the environment (feature `cli`) |
 //! | `exit` | the death of any process as a future (feature `cli`) |
@@ -37,13 +38,18 @@ pub use unix::{files, interrupt};
 pub use windows::{files, interrupt, process, sockets, tree};
 
 #[cfg(all(feature = "cli", target_os = "linux"))]
-pub use linux::exit;
+pub use linux::{exit, nursery};
 #[cfg(all(feature = "cli", target_os = "macos"))]
 pub use macos::exit;
 #[cfg(all(feature = "cli", unix))]
 pub use unix::{channel, limits, login, session};
 #[cfg(all(feature = "cli", windows))]
 pub use windows::{channel, exit, limits, login, session};
+
+#[cfg(all(feature = "cli", not(target_os = "linux")))]
+mod no_nursery;
+#[cfg(all(feature = "cli", not(target_os = "linux")))]
+pub use no_nursery as nursery;
 
 #[cfg(all(feature = "launch", unix))]
 pub use unix::guard;

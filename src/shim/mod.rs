@@ -3,6 +3,9 @@
 //! A shim leads a session of its own, is the parent of whatever its tree leaves behind, keeps the command's standard
 //! input open, moves its output into the log, and says in `exit.json` how it ended. It takes no orders: whoever stops
 //! the server signals the tree, and the shim ends when nothing of the tree is left.
+//!
+//! Most shims are copies of one that does nothing but be copied, the daemon's nursery: it saves each of them the loading
+//! of the program. Which of both a process is, its standard input tells.
 
 mod log;
 mod notes;
@@ -15,8 +18,8 @@ use crate::model::{Exit, Timestamp};
 use crate::os::files::Folder;
 use crate::os::limits;
 use crate::os::lock::Lock;
-use crate::os::login;
 use crate::os::session::{self, ChildWatch, Pipe};
+use crate::os::{login, nursery};
 use crate::paths::ServerPlace;
 use log::Log;
 use notes::Notes;
@@ -41,6 +44,7 @@ pub fn main() -> ExitCode {
 }
 
 fn run() -> io::Result<()> {
+    nursery::attend()?;
     let mut bytes = Vec::new();
     io::stdin().lock().take(MAX_ORDER).read_to_end(&mut bytes)?;
     // A daemon that died while it wrote leaves half an order: nothing is run.

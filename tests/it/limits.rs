@@ -66,6 +66,27 @@ pub(crate) fn command_of(pid: u32) -> String {
     String::from_utf8_lossy(&bytes).replace('\0', " ").trim().to_owned()
 }
 
+/// The children of a process, whichever of its threads started them.
+pub(crate) fn children_of(pid: u32) -> Vec<u32> {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let children = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok());
+    children.flat_map(|list| list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<u32>>()).collect()
+}
+
+/// The process that a daemon's shims are copies of, once it is there.
+#[track_caller]
+pub(crate) fn nursery_of(daemon: u32) -> u32 {
+    let begun = std::time::Instant::now();
+    loop {
+        // Before it has become another program it still holds all files of its parent, as the kernel gave them.
+        let is_loaded = |pid: &u32| is_alive(*pid) && command_of(*pid).ends_with(" shim");
+        if let Some(nursery) = children_of(daemon).into_iter().find(is_loaded) {
+            return nursery;
+        }
+        assert!(begun.elapsed() < LIMIT, "no nursery was started");
+    }
+}
+
 /// Waits until `holds` is true of a folder, looking again at each change in it.
 #[track_caller]
 pub(crate) fn wait_in_folder(folder: &Path, what: &str, mut holds: impl FnMut() -> bool) {

@@ -3,6 +3,7 @@
 use rustix::process::Signal;
 
 use crate::http::get;
+use crate::limits;
 use crate::sandbox::{Sandbox, kill};
 
 #[test]
@@ -68,4 +69,38 @@ fn what_a_dead_leader_leaves_behind_is_cleared_before_the_restart() {
     let now = sandbox.fixtures();
     assert!(now.iter().all(|pid| !old.contains(pid)), "of {old:?} some are left in {now:?}");
     assert_eq!(now.len(), 3);
+}
+
+#[test]
+fn shims_are_copies_of_one_and_neither_needs_the_other() {
+    let sandbox = Sandbox::new();
+    let shop = sandbox.repo("shop").server("web", "").add();
+    let blog = sandbox.repo("blog").server("web", "").add();
+    let mut events = sandbox.events();
+    sandbox.run(["up", "shop"]).ok();
+    let nursery = limits::nursery_of(sandbox.daemon_pid().expect("a daemon"));
+    let shim = sandbox.status("shop")["pid"].as_u64().map(|pid| parent_of(u32::try_from(pid).unwrap()));
+    assert_eq!(limits::children_of(nursery), Vec::from_iter(shim));
+
+    // The next start makes another; what runs does not notice.
+    kill(nursery, Signal::KILL);
+    limits::wait_gone(nursery);
+    sandbox.run(["up", "blog"]).ok();
+    assert_ne!(limits::nursery_of(sandbox.daemon_pid().expect("a daemon")), nursery);
+    assert_eq!((get(shop.port()).status, get(blog.port()).status), (200, 200));
+
+    // An end is told all the same, and nothing dead is left lying about.
+    let pid = shop.pid();
+    kill(pid, Signal::KILL);
+    events.wait_ready_again("shop/web", pid);
+    sandbox.run(["down", "--all"]).ok();
+    let fresh = limits::nursery_of(sandbox.daemon_pid().expect("a daemon"));
+    assert_eq!(limits::children_of(fresh), Vec::<u32>::new());
+    sandbox.run(["daemon", "stop"]).ok();
+    limits::wait_gone(fresh);
+}
+
+fn parent_of(pid: u32) -> u32 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it lives");
+    status.lines().find_map(|line| line.strip_prefix("PPid:")?.trim().parse().ok()).expect("a parent")
 }

@@ -4,6 +4,8 @@
 pub(super) mod bare;
 #[cfg(feature = "cli")]
 pub mod exit;
+#[cfg(feature = "cli")]
+pub mod nursery;
 pub mod process;
 pub mod sockets;
 pub mod tree;

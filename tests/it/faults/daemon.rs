@@ -259,18 +259,14 @@ fn nothing_is_lost_with_a_daemon_that_is_killed_at_any_moment() {
     assert_eq!(sandbox.fixtures(), Vec::<u32>::new());
 }
 
-/// The shim that a daemon starts next: its children are looked at until there is one.
+/// The shim that a daemon starts next: its nursery's children are looked at until there is one.
 #[track_caller]
 fn next_shim(daemon: u32) -> u32 {
+    let nursery = limits::nursery_of(daemon);
     let begun = std::time::Instant::now();
     loop {
-        for task in fs::read_dir(format!("/proc/{daemon}/task")).expect("the daemon lives").flatten() {
-            let children = fs::read_to_string(task.path().join("children")).unwrap_or_default();
-            let shim = children.split_whitespace().find_map(|pid| pid.parse().ok());
-            // Before it has become another program it still holds all files of its parent, as the kernel gave them.
-            if let Some(shim) = shim.filter(|pid| is_alive(*pid) && limits::command_of(*pid).ends_with(" shim")) {
-                return shim;
-            }
+        if let Some(shim) = limits::children_of(nursery).into_iter().find(|pid| is_alive(*pid)) {
+            return shim;
         }
         assert!(begun.elapsed() < limits::LIMIT, "no shim was started");
     }
@@ -309,12 +305,8 @@ fn a_server_that_a_killed_daemon_had_just_begun_to_start_is_found_by_the_next_on
 
 /// Waits until a shim has either started its command or ended, having heard half of its order; true for the first.
 fn is_whole(shim: u32) -> bool {
-    let has_child = || {
-        let children = fs::read_to_string(format!("/proc/{shim}/task/{shim}/children")).unwrap_or_default();
-        !children.trim().is_empty()
-    };
     loop {
-        if has_child() {
+        if !limits::children_of(shim).is_empty() {
             return true;
         }
         if !is_alive(shim) {
@@ -1046,7 +1038,7 @@ fn a_program_replaced_under_load_restarts_no_server() {
             sandbox.run(["down", "blog"]).ok();
         }
         fs::rename(&fresh, &program).unwrap();
-        // The old daemon with the new program: its next server is run by that.
+        // The old daemon beside the new program goes on to start servers.
         run_at(&sandbox, &program, ["up", "blog"]).ok();
         let old = sandbox.daemon_pid().expect("a daemon");
         match end {
