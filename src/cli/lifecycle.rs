@@ -78,6 +78,10 @@ pub(super) fn down(down: &Down) -> Result<(), Failure> {
         return Err(Failure::new(Kind::Failed, format!("`{}` was{}", spared.id(), reason(spared)))
             .hint("stop it where it was started"));
     }
+    if let Some(other) = left.iter().find(|status| !down.no_wait && status.origin == Some(Origin::External)) {
+        return Err(Failure::new(Kind::Failed, format!("`{}` was not stopped: it changed meanwhile", other.id()))
+            .hint("it was started outside of Pierhead: `pierhead status` shows what it is now"));
+    }
     if !down.no_wait && !asked.timed_out && !names.is_empty() {
         return Err(Failure::new(Kind::Failed, format!("asked to run again meanwhile: {}", names.join(", "))));
     }

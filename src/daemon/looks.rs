@@ -238,6 +238,15 @@ impl Looker {
             }
         }
         self.worktrees.look(repo, occasion);
+        let mut recalled = Vec::new();
+        if occasion == Occasion::First {
+            // Before the files are judged: what a killed shim left behind is ended, and serves nobody.
+            let ids = servers.iter().map(|(name, _)| ServerId::new(&repo.name, name));
+            recalled.extend(ids.flat_map(|id| {
+                gets_on();
+                self.recall(&id, gets_on)
+            }));
+        }
         for (name, is_default) in servers.clone() {
             gets_on();
             let spot = Spot::of_server(&repo.root, &name, is_default);
@@ -256,14 +265,8 @@ impl Looker {
         if occasion != Occasion::Rescan {
             reap_forgotten(repo, &servers);
         }
-        // After the files: nothing is started again beside a server of somebody else's.
-        if occasion == Occasion::First {
-            let ids = servers.iter().map(|(name, _)| ServerId::new(&repo.name, name));
-            events.extend(ids.flat_map(|id| {
-                gets_on();
-                self.recall(&id)
-            }));
-        }
+        // Told after the files: nothing is started again beside a server of somebody else's.
+        events.extend(recalled);
         if let Some(known) = known.lock().ok().as_mut().and_then(|known| known.get_mut(&repo.name)) {
             known.at_rest = at_rest;
             known.marks = new_marks;
@@ -288,7 +291,7 @@ impl Looker {
     }
 
     /// What became of a server while no daemon watched.
-    fn recall(&self, id: &ServerId) -> Vec<Event> {
+    fn recall(&self, id: &ServerId, gets_on: &dyn Fn()) -> Vec<Event> {
         let place = self.store.places().server(id);
         if let (Some(port), Ok(mut ports)) = (last_port(&place), self.ports.lock()) {
             ports.remember(id, port);
@@ -304,7 +307,7 @@ impl Looker {
             Some(LastRun::Ended(ended)) if !ended.earlier_boot => {
                 let (generation, restarts) = (ended.generation, ended.restarts);
                 let meant = if ended.down { Meant::Down } else { Meant::Up };
-                let end = self.end_of(id, &place, ended);
+                let end = self.end_of(id, &place, ended, gets_on);
                 vec![Event::EndedUnseen { id: id.clone(), generation, end, meant, restarts }]
             }
             Some(LastRun::Ended(_)) | None => Vec::new(),
@@ -327,7 +330,7 @@ impl Looker {
             }
             Some(LastRun::Ended(ended)) => {
                 let generation = ended.generation;
-                let end = self.end_of(&id, &place, ended);
+                let end = self.end_of(&id, &place, ended, &|| ());
                 collect(&place, &self.shims);
                 vec![Event::TreeEnded { id, generation, end }]
             }
@@ -335,10 +338,10 @@ impl Looker {
     }
 
     /// How a life ended and why, as far as it can be told; what a killed shim left behind is ended first.
-    fn end_of(&self, id: &ServerId, place: &ServerPlace, ended: EndedRun) -> End {
+    fn end_of(&self, id: &ServerId, place: &ServerPlace, ended: EndedRun, gets_on: &dyn Fn()) -> End {
         let EndedRun { exit, down, given_up, lost_shim, .. } = ended;
         if let Some(remains) = &lost_shim {
-            sweep(id, remains);
+            sweep(id, remains, gets_on);
         }
         if (down && given_up.is_none()) || exit.is_success() {
             return End { exit, lost_shim: lost_shim.is_some(), given_up, ..End::default() };
@@ -433,9 +436,10 @@ const SWEEP_ROUNDS: usize = 100;
 
 /// A shim was killed: ends what its tree left behind. All of it is made to stand still first, so that nothing is started
 /// while it ends.
-pub(super) fn sweep(id: &ServerId, remains: &Remains) {
+fn sweep(id: &ServerId, remains: &Remains, gets_on: &dyn Fn()) {
     let mut still: Vec<Instance> = Vec::new();
     for _ in 0..SWEEP_ROUNDS {
+        gets_on();
         let alive = remains.alive();
         let fresh: Vec<&Process> = alive.iter().filter(|process| !still.contains(process.instance())).collect();
         if alive.is_empty() {
@@ -450,6 +454,7 @@ pub(super) fn sweep(id: &ServerId, remains: &Remains) {
                 let _ = process.send(Signal::Kill);
             }
             for process in &alive {
+                gets_on();
                 process.wait_end(Duration::from_millis(200));
             }
         }

@@ -429,7 +429,7 @@ fn one_that_leaves_the_repo_is_forgotten_and_not_ended() {
     std::io::Write::write_all(&mut &lines, b"go\n").unwrap();
     server.wait_line("left");
     // To be stopped it would have to work inside the repo at this very moment.
-    sandbox.run(["down", "shop/server"]).code_is(1).says("does not work inside");
+    sandbox.run(["down", "shop/server"]).code_is(1).says("not stopped");
     assert!(limits::is_alive(server.pid()));
     events.wait_state("shop/server", "stopped");
     assert!(limits::is_alive(server.pid()));
