@@ -186,6 +186,30 @@ fn several_servers_under_concurrently_are_one() {
     sandbox.assert_nothing_runs();
 }
 
+#[test]
+fn of_several_servers_the_page_is_told_and_not_what_opens_first() {
+    let page = ("web/index.html", PAGE.1);
+    let vite = ("web/package.json", &*scripts("vite"));
+    // It listens before Vite does, as it starts it; the script that names Vite only waits.
+    let first = "const { spawn } = require('child_process');
+const server = require('http').createServer((request, answer) => answer.end('data'));
+server.listen(0, '127.0.0.1', () => {
+  console.log(`http://127.0.0.1:${server.address().port}/`);
+  spawn('npm', ['run', 'later'], { stdio: 'inherit' });
+});
+";
+    let package = r#"{"scripts": {"dev": "concurrently -n api,web \"node first.js\" \"npm:none:*\"", "none:web": "node wait.js || vite",
+        "later": "cd web && npm run dev"}}"#;
+    let wait = "setInterval(() => {}, 1000);\n";
+    let sandbox = crate::zoo::sandbox();
+    let repo = repo_of(&sandbox, &[page, vite, ("package.json", package), ("first.js", first), ("wait.js", wait)]);
+    sandbox.run(["add", &repo.arg(), "--name", "shop", "--yes"]).ok();
+    let url = sandbox.run(["up", "shop"]).ok().line().to_owned();
+    assert!(get_url(&url).body.contains("<title>found</title>"), "the page is at {url}");
+    sandbox.run(["down", "shop"]).ok();
+    sandbox.assert_nothing_runs();
+}
+
 // ---- what a person sees
 
 #[test]

@@ -33,6 +33,7 @@ pub use written::{Commented, written};
 
 use super::manifest::is_a_variable;
 use super::{CommandLine, Manifest, Ready, ServerSettings};
+use crate::announce::custom::{Announce, Format};
 use crate::model::sanitize_name;
 use ground::{Ground, Memory};
 use package::Rank;
@@ -180,6 +181,9 @@ impl Detected {
     }
 }
 
+/// Where a page is, as the tools say that make pages.
+const SAID_BY_PAGES: &str = r"(?:Local|Loopback):?\s+https?://[^\s/]+:(\d+)";
+
 /// What a source found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Found {
@@ -226,6 +230,10 @@ impl Candidate {
             (_, true) => Ready::Http,
             (_, false) => Ready::Listen,
         };
+        if study.port == PortUse::Several && study.says_where {
+            // What opens first may be what the page asks for data.
+            settings.announce = Some(Announce { format: Format::Log(SAID_BY_PAGES.to_owned()), path: None });
+        }
         settings.env.extend(study.env);
         let detected = Detected { settings, why, port: study.port, tool: study.tool };
         Self { detected, serves: study.serves }

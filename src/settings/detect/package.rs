@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::ground::{Ground, string_at};
 use super::line::Call;
-use super::study::{PortUse, Serves, Study, study_line, study_together};
+use super::study::{PortUse, Serves, Study, study_line, together};
 use super::{Candidate, Found};
 
 /// Who runs scripts.
@@ -307,12 +307,16 @@ struct ScriptCall<'c> {
 /// Studies a call of a script by the script; `None` when it is none.
 pub(super) fn study_script(call: &Call, ground: &Ground, steps: u8) -> Option<Study> {
     let words: Vec<&str> = call.words.iter().map(String::as_str).collect();
-    let several = || Study { port: PortUse::Several, ..study_line("concurrently x", ground, 0) };
-    if is_of_many(&words) {
-        return Some(several());
+    if let Some(parts) = parts_of_many(&words, ground, steps) {
+        let tool = (words[0] == "turbo").then_some("Turborepo");
+        // It filters the environment of its tasks, be it only one.
+        let study = together(parts);
+        let is_filtered = tool.is_some() && study.serves != Serves::No;
+        let port = if is_filtered { PortUse::Several } else { study.port.clone() };
+        return Some(Study { tool: tool.or(study.tool), port, ..study });
     }
-    if let Some(lines) = together(&words, ground) {
-        return Some(study_together(&lines, ground, steps));
+    if let Some(lines) = lines_at_once(&words, ground) {
+        return Some(together(lines.iter().map(|line| study_line(line, ground, steps)).collect()));
     }
     let script_call = script_call(&words)?;
     let place = match script_call.place {
@@ -334,7 +338,7 @@ pub(super) fn study_script(call: &Call, ground: &Ground, steps: u8) -> Option<St
 }
 
 /// The lines that a runner of several runs at once; `None` for any other program.
-fn together(words: &[&str], ground: &Ground) -> Option<Vec<String>> {
+fn lines_at_once(words: &[&str], ground: &Ground) -> Option<Vec<String>> {
     const VALUED: [&str; 14] = [
         "-n",
         "--names",
@@ -390,10 +394,42 @@ fn fits(script: &str, name: &str) -> bool {
     name.find('*').map_or(script == name, |at| script.starts_with(&name[..at]) && script.len() > at)
 }
 
+/// The scripts behind one name in many packages; `None` for what runs none such. Without a package that has it, as a
+/// server that is not known.
+fn parts_of_many(words: &[&str], ground: &Ground, steps: u8) -> Option<Vec<Study>> {
+    if !is_of_many(words) {
+        return None;
+    }
+    let filters: Vec<&str> =
+        words.windows(2).filter(|pair| ["--filter", "-F"].contains(&pair[0])).map(|pair| pair[1]).collect();
+    let filters: Vec<&str> =
+        filters.into_iter().chain(words.iter().filter_map(|word| word.strip_prefix("--filter="))).collect();
+    let plain: Vec<&str> = words[1..].iter().copied().filter(|word| !word.starts_with('-')).collect();
+    let of_folder = |folder: String| {
+        let below = ground.at(&folder)?;
+        let package = below.json("package.json")?;
+        let name = string_at(&package, &["name"]).unwrap_or_default();
+        let last = folder.rsplit('/').next().unwrap_or_default();
+        let is_meant = filters.is_empty()
+            || filters
+                .iter()
+                .map(|f| f.trim_end_matches("...").trim_start_matches("./"))
+                .any(|f| f == name || f == last || f == folder);
+        let text = plain.iter().find_map(|word| string_at(&package, &["scripts", word])).filter(|_| is_meant)?;
+        Some(study_line(text, &below, steps))
+    };
+    let parts: Vec<Study> = workspaces(ground).into_iter().filter_map(of_folder).collect();
+    // What its settings start is not to be seen: it is taken for several.
+    if parts.is_empty() { Some(vec![study_line("concurrently x", ground, 0); 2]) } else { Some(parts) }
+}
+
 /// A run of one script in many packages.
 fn is_of_many(words: &[&str]) -> bool {
     let has = |options: &[&str]| words.iter().any(|word| options.contains(word));
     match words.first() {
+        Some(&"turbo") => !has(&["build", "lint", "test", "prune", "login", "link", "gen"]),
+        Some(&"lerna") => has(&["run", "exec"]),
+        Some(&"nx") => has(&["run-many", "affected"]),
         Some(&"pnpm") => has(&["-r", "--recursive", "--parallel", "--stream"]) && !has(&["--filter", "-F"]),
         Some(&"npm") => has(&["--workspaces", "-ws"]),
         Some(&"yarn") => has(&["workspaces", "foreach"]),

@@ -70,6 +70,8 @@ pub(super) struct Study {
     pub(super) env: BTreeMap<String, String>,
     /// Its readiness has to be asked over HTTP.
     pub(super) is_slow: bool,
+    /// It says in its output, as tools with a page do, where that is.
+    pub(super) says_where: bool,
 }
 
 impl Study {
@@ -81,11 +83,18 @@ impl Study {
             suffix: String::new(),
             env: BTreeMap::new(),
             is_slow: false,
+            says_where: false,
         }
     }
 
     fn idle() -> Self {
         Self { serves: Serves::No, port: PortUse::None, ..Self::unknown() }
+    }
+
+    /// Several servers, of which some may be pages.
+    fn several(parts: &[Study]) -> Self {
+        let says_where = parts.iter().any(|part| part.says_where);
+        Self { serves: Serves::Yes, port: PortUse::Several, says_where, ..Self::unknown() }
     }
 
     /// The port that it fixes.
@@ -153,16 +162,14 @@ fn chosen(mut studies: Vec<Study>, is_sequence: bool) -> Study {
     match known.len() {
         0 => studies.into_iter().find(|study| study.serves == Serves::Perhaps).unwrap_or_else(Study::idle),
         1 => known.into_iter().next().unwrap_or_else(Study::idle),
-        _ => Study { port: PortUse::Several, tool: None, ..known[0].clone() },
+        _ => Study::several(&known),
     }
 }
 
-/// What several lines do that run at once.
-pub(super) fn study_together(lines: &[String], ground: &Ground, steps: u8) -> Study {
-    let studies: Vec<Study> = lines.iter().map(|line| study_line(line, ground, steps)).collect();
-    let serving = studies.iter().filter(|study| study.serves != Serves::No).count();
-    let one = chosen(studies, false);
-    if serving < 2 { one } else { Study { port: PortUse::Several, serves: Serves::Yes, ..one } }
+/// What several servers do that run at once.
+pub(super) fn together(parts: Vec<Study>) -> Study {
+    let serving: Vec<Study> = parts.iter().filter(|study| study.serves != Serves::No).cloned().collect();
+    if serving.len() < 2 { chosen(parts, false) } else { Study::several(&serving) }
 }
 
 /// A call of a script, through the script; `None` for any other.
@@ -191,6 +198,7 @@ fn with_port(call: &Call, set: &[(String, String)], is_open: bool) -> Study {
         study.tool = Some(tool.name);
         study.serves = if is_interpreter(program) { Serves::Perhaps } else { Serves::Yes };
         study.is_slow = tool.is_slow && !speaks_tls(args);
+        study.says_where = SAYING_WHERE.contains(&tool.name) && !args.iter().any(|arg| arg.contains("ilent"));
         study.env.extend(tool.set.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
         add_quiet(&mut study, tool, args, is_open);
     }
@@ -236,6 +244,10 @@ fn give(study: &mut Study, takes: &[Takes], is_open: bool) {
     }
     study.port = PortUse::Own;
 }
+
+/// Tools that print `Local: http://localhost:5173/` or the like once they serve.
+const SAYING_WHERE: [&str; 9] =
+    ["Vite", "Next.js", "Nuxt", "Astro", "webpack-dev-server", "Create React App", "Vue CLI", "Rsbuild", "Angular"];
 
 /// Programs that run what they are given: whether that serves is not known.
 fn is_interpreter(program: &str) -> bool {

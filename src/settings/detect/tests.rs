@@ -56,6 +56,9 @@ fn line_of(detected: &Detected) -> String {
     for (key, value) in &settings.env {
         write!(line, " | {key}={value}").unwrap();
     }
+    if settings.announce.is_some() {
+        line.push_str(" | says where");
+    }
     if matches!(settings.ready, Ready::Log(_)) {
         line.push_str(" | a worker");
     }
@@ -143,10 +146,10 @@ fn each_tool_gets_its_port_as_it_takes_it() {
         ("node --watch api.js", "web*: npm run dev"),
         ("nest start --watch", "web*: npm run dev"),
         ("turbo run dev", "web*: npm run dev"),
-        ("concurrently vite \"node api.js\"", "web*: unset PORT && npm run dev"),
+        ("concurrently vite \"node api.js\"", "web*: unset PORT && npm run dev | says where"),
         ("concurrently -n page,css \"next dev\" \"tailwindcss -w\"", "web*: npm run dev"),
         ("vite & node api.js", "web*: npm run dev"),
-        ("vite & uvicorn main:app", "web*: unset PORT && npm run dev"),
+        ("vite & uvicorn main:app", "web*: unset PORT && npm run dev | says where"),
         ("pnpm -r --parallel dev", "web*: unset PORT && npm run dev"),
         ("nx run-many -t dev", "web*: unset PORT && npm run dev"),
         ("foreman start -f Procfile.dev", "web*: npm run dev"),
@@ -191,7 +194,7 @@ fn scripts_that_run_at_once_are_one_server() {
     let package = |dev: &str, api: &str| scripts(&[("dev", dev), ("dev:api", api), ("dev:web", "next dev")]);
     let run = |dev: &str, api: &str, expected: &str| check(&[("package.json", &package(dev, api))], &[expected]);
     for dev in ["concurrently -n api,web \"npm:dev:*\"", "run-p dev:*", "npm-run-all -p dev:api dev:web"] {
-        run(dev, "node --watch api.js", "web*: unset PORT && npm run dev");
+        run(dev, "node --watch api.js", "web*: unset PORT && npm run dev | says where");
         run(dev, "tsc --watch", "web*: npm run dev");
     }
 }
@@ -240,7 +243,12 @@ fn workspaces_are_servers_unless_the_top_starts_them() {
         "package.json",
         r#"{"packageManager": "npm@11", "workspaces": ["apps/*"], "scripts": {"dev": "turbo run dev"}}"#,
     );
-    check(&[turbo, ("turbo.json", "{}"), web, api], &["web*: npm run dev"]);
+    check(&[turbo, ("turbo.json", "{}"), web, api], &["web*: npm run dev | says where"]);
+    let filtered = ("package.json", r#"{"workspaces": ["apps/*"], "scripts": {"dev": "turbo dev --filter=api"}}"#);
+    check(&[filtered, web, api], &["web*: npm run dev"]);
+    let all = ("package.json", r#"{"workspaces": ["apps/*"], "scripts": {"dev": "pnpm -r dev"}}"#);
+    check(&[all, web, api], &["web*: unset PORT && npm run dev | says where"]);
+    check(&[all, api, library], &["web*: npm run dev"]);
     let detection = Repo::of(&[turbo, web, api]).detect();
     let others: Vec<String> = detection.alternatives.iter().map(line_of).collect();
     assert_eq!(others, ["api: npm run dev | in apps/api", "web: npm run dev -- --port {port} | in apps/web"]);
@@ -519,7 +527,7 @@ fn a_page_and_its_backend_are_two_servers() {
         ],
     );
     let together = ("package.json", r#"{"scripts": {"dev": "concurrently \"npm --prefix frontend run dev\" \"x\""}}"#);
-    check(&[together, frontend], &["web*: unset PORT && npm run dev"]);
+    check(&[together, frontend], &["web*: unset PORT && npm run dev | says where"]);
 }
 
 #[test]

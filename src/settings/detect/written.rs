@@ -6,6 +6,7 @@ use std::path::Path;
 use toml_edit::{Array, DocumentMut, InlineTable, Item, value};
 
 use super::{Detected, Detection};
+use crate::announce::custom::{Announce, Format};
 use crate::settings::{CommandLine, Ready, ServerSettings};
 
 /// A server for `pierhead.toml` with what is said above it.
@@ -92,6 +93,10 @@ fn table_of(settings: &ServerSettings, is_one_of_many: bool) -> String {
     }
     if let Some(ready) = ready_text(&settings.ready) {
         table["ready"] = value(ready);
+    }
+    if let Some(Announce { format: Format::Log(pattern), path: None }) = &settings.announce {
+        let said = [("format", "log"), ("pattern", pattern)];
+        table["announce"] = value(said.into_iter().collect::<InlineTable>());
     }
     if !settings.depends_on.is_empty() {
         table["depends_on"] = value(settings.depends_on.iter().collect::<Array>());
