@@ -98,6 +98,7 @@ impl Performer {
         let mut events = Vec::new();
         let repos = self.read_registry();
         let listening = sockets::listening().unwrap_or_default();
+        let mut ours = HashSet::new();
         for repo in &repos {
             let plans = remembered_plans_of(repo, self.store.places(), Remembered::Running);
             let ids: Vec<ServerId> = plans.iter().map(|p| ServerId::new(&repo.name, &p.settings.name)).collect();
@@ -113,9 +114,11 @@ impl Performer {
                 events.push(Event::Adopted { id: id.clone(), adoption });
                 // What serves is told as serving from the first answer on.
                 let sight = sight_of(&shim, asked, &listening, Some(&place));
+                ours.extend(sight.sockets.iter().map(|socket| socket.id));
                 events.push(Event::Seen { id, generation, sight });
             }
         }
+        self.externals.sockets(ours);
         self.unseen = repos.into_iter().map(|repo| repo.name).collect();
         events
     }
