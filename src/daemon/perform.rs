@@ -106,6 +106,7 @@ impl Performer {
         let mut events = Vec::new();
         let repos = self.read_registry();
         let listening = sockets::listening().unwrap_or_default();
+        let mut ours = HashSet::new();
         for repo in &repos {
             let plans = remembered_plans_of(repo, self.store.places(), Remembered::Running);
             let place_of = |plan: &Plan| {
@@ -125,11 +126,20 @@ impl Performer {
                 let (generation, shim, asked) = (adoption.generation, adoption.shim.clone(), adoption.asked_port);
                 events.push(Event::Adopted { id: id.clone(), adoption });
                 // What serves is told as serving from the first answer on.
+<<<<<<< HEAD
                 let sight = sight_of(&shim, asked, &listening, Some(&words));
                 events.push(Event::Seen { id, generation, sight });
             }
         }
         self.looker.worktrees.clean(&self.store.registry().value);
+=======
+                let sight = sight_of(&shim, asked, &listening, Some(&place));
+                ours.extend(sight.sockets.iter().map(|socket| socket.id));
+                events.push(Event::Seen { id, generation, sight });
+            }
+        }
+        self.externals.sockets(ours);
+>>>>>>> wt-external
         self.unseen = repos.into_iter().map(|repo| repo.name).collect();
         events
     }

@@ -127,7 +127,7 @@ struct Watching {
 
 /// Between two looks at the sockets while every tree is calm: a port that moves is followed within 2 s, and so is
 /// a server found that somebody else started, which takes a look at its process and perhaps a question to its ports.
-const CALM: Duration = Duration::from_millis(1_250);
+const CALM: Duration = Duration::from_millis(1_500);
 /// How often it is looked where the trees work. That their repo itself is moved is told at once; this is for the folders
 /// above it.
 const FOLLOW_EVERY: Duration = Duration::from_secs(6);

@@ -47,9 +47,8 @@ pub use unix::{channel, limits, login, session};
 pub use windows::{channel, exit, limits, login, session};
 
 #[cfg(all(feature = "cli", not(target_os = "linux")))]
-mod no_nursery;
-#[cfg(all(feature = "cli", not(target_os = "linux")))]
-pub use no_nursery as nursery;
+#[path = "no_nursery.rs"]
+pub mod nursery;
 
 #[cfg(all(feature = "launch", unix))]
 pub use unix::guard;
