@@ -126,20 +126,13 @@ impl Performer {
                 let (generation, shim, asked) = (adoption.generation, adoption.shim.clone(), adoption.asked_port);
                 events.push(Event::Adopted { id: id.clone(), adoption });
                 // What serves is told as serving from the first answer on.
-<<<<<<< HEAD
                 let sight = sight_of(&shim, asked, &listening, Some(&words));
-                events.push(Event::Seen { id, generation, sight });
-            }
-        }
-        self.looker.worktrees.clean(&self.store.registry().value);
-=======
-                let sight = sight_of(&shim, asked, &listening, Some(&place));
                 ours.extend(sight.sockets.iter().map(|socket| socket.id));
                 events.push(Event::Seen { id, generation, sight });
             }
         }
         self.externals.sockets(ours);
->>>>>>> wt-external
+        self.looker.worktrees.clean(&self.store.registry().value);
         self.unseen = repos.into_iter().map(|repo| repo.name).collect();
         events
     }
