@@ -29,6 +29,7 @@ mod tests;
 pub use choice::{Sight, Socket, choose};
 #[cfg(feature = "cli")]
 pub use effect::{Attention, Change, Effect, Probe};
+#[cfg(feature = "cli")]
 pub use event::{Adoption, End, Event, Found, Meant, Plan, Refused, Spawn, Watched, Wish};
 #[cfg(feature = "cli")]
 pub use external::{Announced, Answer, External};

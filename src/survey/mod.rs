@@ -42,6 +42,7 @@ pub use announced::{Announcing, Told, Words, announcements, announcing, page_of,
 pub use discover::{discover, top_of};
 #[cfg(feature = "cli")]
 pub use externals::{Effort, Finder, external_names, tree_of_external, verify};
+#[cfg(feature = "cli")]
 pub(crate) use file::own_folder;
 pub use file::{Claim, Sighting, Spot, Torn, WriteError};
 #[cfg(feature = "cli")]
