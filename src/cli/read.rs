@@ -28,10 +28,11 @@ fn servers(store: &Store) -> Result<Servers, Failure> {
         }
         Err(failure) => {
             // A socket that nobody listens on is a dead daemon's; one that answers strangely is worth a word.
-            if block_on(async { Ok(client.is_running().await) })? {
-                return Err(failure);
+            if !block_on(async { Ok(client.is_running().await) })? {
+                return Ok(seen(store));
             }
-            Ok(seen(store))
+            // One that was not there a moment ago has begun meanwhile.
+            if failure.kind == Kind::DaemonUnreachable { block_on(client.servers()) } else { Err(failure) }
         }
     }
 }
