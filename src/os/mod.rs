@@ -27,6 +27,8 @@ mod unix;
 mod windows;
 
 pub mod lock;
+#[cfg(feature = "launch")]
+mod terms;
 
 #[cfg(target_os = "linux")]
 pub use linux::{process, sockets, tree};

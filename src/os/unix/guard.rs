@@ -13,7 +13,6 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
 use std::process::{Child, Command};
 use std::ptr;
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -24,47 +23,15 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::WaitOptions;
 
-use super::files::{Folder, Mortal, Stamp};
+use super::files::{Mortal, Stamp};
 use crate::model::{Exit, Instance, Signal, Timestamp};
 #[cfg(target_os = "linux")]
 use crate::os::linux::bare::Room;
 #[cfg(target_os = "macos")]
 use crate::os::macos::bare::Room;
 use crate::os::process::{self, Life, Process};
+pub use crate::os::terms::{FileAtEnd, News, Terminal, Terms};
 use crate::os::tree;
-
-/// Which terminal the command has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Terminal {
-    /// This process's own: what is typed there reaches the tree.
-    Shared,
-    /// None: guard and command are in a session of their own.
-    None,
-}
-
-/// A file that goes with the tree.
-#[derive(Debug)]
-pub struct FileAtEnd {
-    /// Where it is.
-    pub folder: Folder,
-    /// What it is called there.
-    pub name: String,
-}
-
-/// What a guard is told before it begins.
-#[derive(Debug)]
-pub struct Terms {
-    /// The terminal.
-    pub terminal: Terminal,
-    /// The signals that end the tree, each with when it is due, in milliseconds; the last one is sent again and again.
-    pub ladder: Vec<(u64, Signal)>,
-    /// The same for what a command that has ended leaves behind.
-    pub leftovers: Vec<(u64, Signal)>,
-    /// The port file; it is removed at the end if it is the one that [`Guarded::name_file`] named last.
-    pub file: Option<FileAtEnd>,
-    /// A folder that is the tree's alone: removed at the end with the file of this name in it.
-    pub folder: Option<(PathBuf, String)>,
-}
 
 /// A command with its guard.
 #[derive(Debug)]
@@ -74,17 +41,6 @@ pub struct Guarded {
     leader: u32,
     orders: PipeWriter,
     news: OwnedFd,
-}
-
-/// What a guard has to tell.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum News {
-    /// Nothing yet.
-    None,
-    /// The command ended; what it left behind is being ended.
-    Ended(Exit),
-    /// Nothing of the tree is left, or nobody guards it any more.
-    Over,
 }
 
 // Orders to the guard, news from it: a byte, and what belongs to it.

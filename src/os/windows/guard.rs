@@ -4,7 +4,6 @@
 use std::io;
 use std::os::windows::io::{AsHandle, AsRawHandle, OwnedHandle};
 use std::os::windows::process::CommandExt;
-use std::path::PathBuf;
 use std::process::{Child, Command};
 use std::ptr;
 use std::sync::{Mutex, PoisonError};
@@ -22,44 +21,12 @@ use windows_sys::Win32::System::Threading::{
     CREATE_NO_WINDOW, CREATE_SUSPENDED, OpenThread, ResumeThread, THREAD_SUSPEND_RESUME,
 };
 
-use super::files::{Folder, Stamp};
+use super::files::Stamp;
 use super::job::Job;
 use super::kernel::{self, succeeded, take};
 use super::process::{Process, exit_code_of};
 use crate::model::{Exit, Instance, Signal, Timestamp};
-
-/// Which console the command has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Terminal {
-    /// This process's own: what is typed there reaches the tree.
-    Shared,
-    /// One of its own, which nobody sees.
-    None,
-}
-
-/// A file that goes with the tree.
-#[derive(Debug)]
-pub struct FileAtEnd {
-    /// Where it is.
-    pub folder: Folder,
-    /// What it is called there.
-    pub name: String,
-}
-
-/// What a guard is told before it begins.
-#[derive(Debug)]
-pub struct Terms {
-    /// The console.
-    pub terminal: Terminal,
-    /// The signals that end the tree, each with when it is due, in milliseconds; the last one is sent again and again.
-    pub ladder: Vec<(u64, Signal)>,
-    /// The same for what a command that has ended leaves behind.
-    pub leftovers: Vec<(u64, Signal)>,
-    /// The port file. Windows has nobody who could remove it when this process is killed: it stays, and is stale.
-    pub file: Option<FileAtEnd>,
-    /// A folder that is the tree's alone: removed at the end with the file of this name in it.
-    pub folder: Option<(PathBuf, String)>,
-}
+pub use crate::os::terms::{FileAtEnd, News, Terminal, Terms};
 
 /// A command in its job.
 #[derive(Debug)]
@@ -77,17 +44,6 @@ struct End {
     begun: Option<Instant>,
     next: usize,
     leader_told: bool,
-}
-
-/// What a guard has to tell.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum News {
-    /// Nothing yet.
-    None,
-    /// The command ended; what it left behind is being ended.
-    Ended(Exit),
-    /// Nothing of the tree is left.
-    Over,
 }
 
 /// Between one look at the job and the next, while it ends.
