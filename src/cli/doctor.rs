@@ -41,7 +41,7 @@ pub(super) fn doctor(json: Json) -> Result<ExitCode, Failure> {
     let store = Store::new(places());
     let mut findings = about_daemon(&store);
     findings.extend(about_files(&store));
-    let repos = store.registry().value.repos;
+    let repos = store.registry().value.repos.clone();
     let asked = store.clone();
     // What the daemon knows of its servers; where none answers, each repo is looked at.
     let told = block_on(Client::new(store.places()).servers()).ok().map(|servers| servers.servers);

@@ -52,7 +52,7 @@ fn say_problems(store: &Store) {
         return;
     }
     let Ok(daemon) = block_on(client.daemon()) else { return };
-    let repos = store.registry().value.repos;
+    let repos = store.registry().value.repos.clone();
     let is_of = |warning: &str, repo: &str| warning.strip_prefix(repo).is_some_and(|rest| rest.starts_with(": "));
     let is_told =
         |warning: &&String| is_of(warning, "environment") || repos.iter().any(|repo| is_of(warning, &repo.name));
@@ -296,7 +296,7 @@ fn reap_in(repo: &Repo) -> Result<Vec<(Target, Stale)>, Failure> {
 
 pub(super) fn reap(json: Json) -> Result<(), Failure> {
     let store = Store::new(places());
-    let repos = store.registry().value.repos;
+    let repos = store.registry().value.repos.clone();
     let mut removed = Vec::new();
     for (repo, answer) in repos.iter().zip(ask_each(repos.clone(), |repo| reap_in(&repo))) {
         match answer {

@@ -234,7 +234,7 @@ fn missing_repos(store: &Store) -> Vec<Repo> {
             .is_err_and(|error| matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory));
         gone.then_some(repo)
     };
-    ask_each(store.registry().value.repos, is_gone).into_iter().flatten().flatten().collect()
+    ask_each(store.registry().value.repos.clone(), is_gone).into_iter().flatten().flatten().collect()
 }
 
 /// What a person removed is not offered again. A repo's own removal takes what was declined of it along.

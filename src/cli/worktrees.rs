@@ -82,7 +82,7 @@ fn register(
         let each = found.iter().map(|(base, found)| registry.reconcile(base, found, &now, |_| false, &wanted));
         each.flat_map(|Reconciled { added, .. }| added).collect()
     };
-    let would_be = all(&mut store.registry().value);
+    let would_be = all(&mut Registry::clone(&store.registry().value));
     Ok(if would_be.is_empty() { would_be } else { store.change_registry(all)? })
 }
 
@@ -106,7 +106,7 @@ pub(super) fn claim(store: &Store, root: &Path, base: &Repo) -> Result<Repo, Fai
         }
     }
     let what = format!("`{}` is a worktree of `{}`, and is not registered", root.display(), base.name);
-    let mut registry = store.registry().value;
+    let mut registry = Registry::clone(&store.registry().value);
     let offer = |_: &Offer, _: bool| Wanted::Offered;
     let offers = found.iter().flat_map(|(base, found)| registry.reconcile(base, found, "", |_| false, offer).offers);
     let hint = match offers.into_iter().find(|offer| offer.root == root) {
@@ -121,7 +121,7 @@ pub(super) fn claim(store: &Store, root: &Path, base: &Repo) -> Result<Repo, Fai
 /// Notes that a worktree is not wanted: one that is offered under this name. False when none is.
 pub(super) fn decline_offer(store: &Store, name: &str) -> Result<bool, Failure> {
     let found = worktrees_of_all(store);
-    let mut registry = store.registry().value;
+    let mut registry = Registry::clone(&store.registry().value);
     let offer = |_: &Offer, is_declined: bool| if is_declined { Wanted::Ignored } else { Wanted::Offered };
     let offers: Vec<Offer> =
         found.iter().flat_map(|(base, found)| registry.reconcile(base, found, "", |_| false, offer).offers).collect();

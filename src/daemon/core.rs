@@ -227,7 +227,7 @@ impl Core {
         if let Ok(id) = target.parse::<ServerId>() {
             return self.fleet.status(&id).into_iter().collect();
         }
-        let of_repo = self.fleet.statuses().filter(|status| status.repo == target);
+        let of_repo = self.fleet.statuses_of(target);
         let (default, others): (Vec<_>, Vec<_>) = of_repo.partition(|status| status.default);
         match verb {
             Verb::Down => {
@@ -266,8 +266,7 @@ impl Core {
         if let Some(problem) = self.fleet.problems().get(repo) {
             return Failure::new(Kind::Failed, format!("the settings of `{repo}` cannot be used: {problem}"));
         }
-        let servers: Vec<String> =
-            self.fleet.statuses().filter(|status| status.repo == repo).map(|status| status.id().to_string()).collect();
+        let servers: Vec<String> = self.fleet.statuses_of(repo).map(|status| status.id().to_string()).collect();
         let failure = Failure::not_registered(target);
         if servers.is_empty() { failure } else { failure.hint(format!("`{repo}` has {}", servers.join(", "))) }
     }

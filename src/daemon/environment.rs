@@ -5,7 +5,7 @@
 //! The shell is asked in a repo's folder where something there may change the answer, and for all other repos together in
 //! the home folder, where terminals begin. Values are secrets: they are in no log and in no answer, `PATH` excepted.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -38,6 +38,8 @@ struct State {
     /// Folders to ask in before anybody needs it.
     queue: VecDeque<PathBuf>,
     workers: usize,
+    /// The repos that were looked at for it.
+    warmed: HashSet<PathBuf>,
 }
 
 #[derive(Clone)]
@@ -63,6 +65,8 @@ struct Answer {
 /// repos than that, a start asks when it comes to it.
 const AT_ONCE: usize = 2;
 const MOST_WAITING: usize = 8;
+/// So many repos are looked at for it, each costs dozens of looks for files that are not there.
+const MOST_WARMED: usize = 100;
 
 /// Files that may change the environment of a folder and what is below it.
 const OF_A_FOLDER: [&str; 13] = [
@@ -98,6 +102,14 @@ impl Environments {
 
     /// Has the shell asked soon, so that nobody has to wait. To be called for repos that have an approved command alone.
     pub(super) fn warm(&self, root: &Path) {
+        {
+            let mut state = self.lock();
+            let is_one_too_many = state.warmed.len() >= MOST_WARMED && !state.warmed.contains(root);
+            if state.queue.len() >= MOST_WAITING || is_one_too_many {
+                return;
+            }
+            state.warmed.insert(root.to_owned());
+        }
         let Some((_, folder)) = self.question(root) else { return };
         let mut state = self.lock();
         if state.known.contains_key(&folder) || state.queue.contains(&folder) || state.queue.len() >= MOST_WAITING {

@@ -144,7 +144,7 @@ impl Performer {
         self.repos = registry.value.repos.iter().map(|repo| (repo.name.clone(), repo.clone())).collect();
         self.externals.repos(registry.value.repos.clone());
         self.sockets.mind_strangers(!self.repos.is_empty());
-        registry.value.repos
+        registry.value.repos.clone()
     }
 
     pub(super) fn is_registered(&self, repo: &str) -> bool {
@@ -159,7 +159,7 @@ impl Performer {
             return Vec::new();
         }
         let wanted = |id: &ServerId| fleet.plan(id).is_some_and(|(_, plan)| plan.settings.autostart && plan.trusted);
-        let of_repo = fleet.statuses().filter(|status| status.repo == repo && !status.missing);
+        let of_repo = fleet.statuses_of(repo).filter(|status| !status.missing);
         of_repo.map(crate::model::Status::id).filter(wanted).collect()
     }
 

@@ -55,6 +55,7 @@ impl SocketWatch {
             trees: HashMap::new(),
             unowned: HashSet::new(),
             followed: Instant::now(),
+            cost: Duration::ZERO,
         };
         let thread = std::thread::Builder::new().name("sockets".to_owned());
         if let Err(error) = thread.spawn(move || watching.run(&inbox)) {
@@ -123,6 +124,8 @@ struct Watching {
     unowned: HashSet<u64>,
     /// When it was last looked where the trees work.
     followed: Instant,
+    /// What the last look cost.
+    cost: Duration,
 }
 
 /// Between two looks at the sockets while every tree is calm: a port that moves is followed within 2 s, and so is
@@ -133,6 +136,8 @@ const CALM: Duration = Duration::from_millis(1_500);
 const FOLLOW_EVERY: Duration = Duration::from_secs(6);
 /// Between two walks of one tree for sockets that may be its own, but are not on its port.
 const WALK_PAUSE: Duration = Duration::from_millis(15);
+/// Looks take at most one part in so many and one of the time.
+const LOOK_SHARE: u32 = 4;
 /// How long a new socket must stay before it counts: Vite and others try whether a port is free by listening on it for
 /// a millisecond or two, on one address after the other.
 const PROVEN_AFTER: Duration = Duration::from_millis(4);
@@ -162,7 +167,9 @@ impl Watching {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
+            let begun = Instant::now();
             self.look();
+            self.cost = begun.elapsed();
         }
     }
 
@@ -217,8 +224,9 @@ impl Watching {
             return Some(PROVE_PAUSE);
         }
         match youngest {
-            Some(age) if age < Duration::from_millis(300) => Some(Duration::from_millis(1)),
-            Some(age) if age < Duration::from_secs(3) => Some(Duration::from_millis(5)),
+            // Beside hundreds of sockets a look takes its time, which whoever starts would miss.
+            Some(age) if age < Duration::from_millis(300) => Some(Duration::from_millis(1).max(self.cost * LOOK_SHARE)),
+            Some(age) if age < Duration::from_secs(3) => Some(Duration::from_millis(5).max(self.cost * LOOK_SHARE)),
             Some(age) if age < Duration::from_secs(20) => Some(Duration::from_millis(25)),
             Some(_) => Some(Duration::from_millis(100)),
             None if self.trees.is_empty() && !self.minds_strangers => None,

@@ -15,7 +15,7 @@ use crate::os::exit::ended;
 use crate::os::files::{Stamp, stamp_of};
 use crate::paths::ServerPlace;
 use crate::settings::{Reconciled, Registry, Repo, Wanted, Worktrees as Setting, WorktreesOf};
-use crate::survey::{LastRun, Store, run_record, speaker_of, worktrees_folder, worktrees_of};
+use crate::survey::{LastRun, Store, common_dir, run_record, speaker_of, worktrees_folder, worktrees_in};
 
 /// Knows the worktrees of all repos.
 #[derive(Clone)]
@@ -52,7 +52,10 @@ impl Worktrees {
 
     /// What is to be watched beside the repo itself. A worktree's own entry needs nothing: its repo tells of it.
     pub(super) fn folder(&self, repo: &Repo) -> Option<PathBuf> {
-        if repo.worktree.is_some() || self.setting() == Setting::Off { None } else { worktrees_folder(&repo.root) }
+        if repo.worktree.is_some() || self.setting() == Setting::Off {
+            return None;
+        }
+        common_dir(&repo.root).map(|common| worktrees_folder(&common))
     }
 
     /// Looks at a repo's worktrees, and has the registry say what is there. May hang when a file system does.
@@ -60,9 +63,11 @@ impl Worktrees {
         if repo.worktree.is_some() || (occasion == Occasion::Rescan && self.is_at_rest(&repo.name)) {
             return;
         }
+        let Some(common) = common_dir(&repo.root) else { return };
         // Before it is read: what comes in between is seen by the next look.
-        let folder = worktrees_folder(&repo.root).map(|folder| (folder.clone(), stamp_of(&folder)));
-        let Some(found) = worktrees_of(&repo.root) else { return };
+        let folder = worktrees_folder(&common);
+        let stamp = stamp_of(&folder);
+        let Some(found) = worktrees_in(common) else { return };
         if found.is_unfinished() {
             again(&repo.name, &self.post, MAKING);
         }
@@ -72,7 +77,7 @@ impl Worktrees {
             let mut state = self.lock();
             let before = state.decided_by.insert(repo.name.clone(), decided_by);
             let is_known = state.seen.get(&repo.name) == Some(&found) && before == Some(decided_by);
-            state.folders.extend(folder.map(|folder| (repo.name.clone(), folder)));
+            state.folders.insert(repo.name.clone(), (folder, stamp));
             if is_known && !state.waits_for(&registry, repo) {
                 return;
             }
@@ -122,14 +127,21 @@ impl Worktrees {
     /// True when the repo had no worktrees and its folder of them is what it was.
     fn is_at_rest(&self, name: &str) -> bool {
         let state = self.lock();
-        let is_empty = |found: &WorktreesOf| found.worktrees.is_empty() && found.dangling.is_empty();
         let folder = state.folders.get(name).cloned();
-        let is_empty = state.seen.get(name).is_some_and(is_empty);
+        let is_empty = state.seen.get(name).is_some_and(WorktreesOf::is_empty);
         drop(state);
         is_empty && folder.is_some_and(|(folder, stamp)| stamp.is_some() && stamp_of(&folder) == stamp)
     }
 
     fn settle(&self, base: &Repo, found: &WorktreesOf, registry: &Registry) {
+        // As it is in most repos.
+        if registry.has_none(&base.root, found) {
+            let mut state = self.lock();
+            if state.offers.remove(&base.name).is_some_and(|offers| !offers.is_empty()) {
+                self.tell(&state);
+            }
+            return;
+        }
         let lets_go = self.agreed(base, found, registry);
         let setting = self.setting();
         let speaks = speaker_of(registry, &self.lock().seen, &found.common).is_none_or(|name| name == base.name);

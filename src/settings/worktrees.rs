@@ -81,6 +81,11 @@ impl Reconciled {
 }
 
 impl WorktreesOf {
+    /// True when git keeps nothing of any.
+    pub fn is_empty(&self) -> bool {
+        self.worktrees.is_empty() && self.dangling.is_empty()
+    }
+
     /// True when more of them may be there in a moment.
     pub fn is_unfinished(&self) -> bool {
         self.dangling.iter().any(|dangling| dangling.is_young)
@@ -107,6 +112,14 @@ impl Registry {
     pub fn gone_worktrees(&self, base: &Path, found: &WorktreesOf) -> Vec<Repo> {
         let is_gone = |repo: &&Repo| repo.worktree.as_ref().is_some_and(|worktree| found.is_gone(&worktree.admin));
         self.worktrees_of(base).filter(is_gone).cloned().collect()
+    }
+
+    /// True when nothing was found of `base`'s worktrees and nothing is known of any: there is nothing to reconcile.
+    pub fn has_none(&self, base: &Path, found: &WorktreesOf) -> bool {
+        let shared = found.common.join("worktrees");
+        found.is_empty()
+            && self.worktrees_of(base).next().is_none()
+            && !self.declined.iter().any(|admin| admin.starts_with(&shared))
     }
 
     /// Brings the entries of `base`'s worktrees in line with what was found: those that moved get their new place and

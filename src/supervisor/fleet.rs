@@ -78,6 +78,11 @@ impl Fleet {
         self.shown.values()
     }
 
+    /// The servers of one repo, by name, as they were after the last event.
+    pub fn statuses_of<'a>(&'a self, repo: &str) -> impl Iterator<Item = &'a Status> {
+        self.shown.range(ServerId::new(repo, "")..).take_while(move |(id, _)| id.repo == repo).map(|(_, status)| status)
+    }
+
     /// One server, as it was after the last event.
     pub fn status(&self, id: &ServerId) -> Option<&Status> {
         self.shown.get(id)

@@ -188,6 +188,10 @@ impl Spot {
         let wrong = |cause| WriteError::File { path: self.path(), cause };
         let folder = self.make_folder().map_err(wrong)?;
         let _lock = folder.lock().map_err(|error| wrong(error.into()))?;
+        // Written anew it would say the same, and wake whoever watches it: after each start of a daemon all of them.
+        if self.says(record) {
+            return Ok(());
+        }
         let mut record = record.clone();
         if let Ok(Some(Sighting { claim: Some(claim), verdict, .. })) = self.inspect_once() {
             if stays(&claim.record) && verdict == Verdict::Live {
@@ -196,6 +200,12 @@ impl Spot {
             record.extra = claim.record.extra;
         }
         folder.replace(&self.name, &record.to_bytes(), Durability::Process).map_err(wrong)
+    }
+
+    /// True when the file is there already and says just this.
+    fn says(&self, record: &PortFile) -> bool {
+        let said = self.read().ok().and_then(|(bytes, _)| PortFile::parse(&bytes).ok());
+        said.is_some_and(|said| PortFile { extra: record.extra.clone(), ..said } == *record)
     }
 
     fn remove_when(&self, permits: impl Fn(&Sighting) -> bool) -> io::Result<Option<Verdict>> {

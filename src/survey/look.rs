@@ -58,7 +58,7 @@ pub fn look_at(store: &Store, repos: &[Repo]) -> (Vec<Status>, Vec<String>) {
 
 /// What somebody else runs, in whichever of the registered repos.
 fn externals_of(store: &Store, listening: &[Listening]) -> BTreeMap<String, Vec<External>> {
-    let registry = store.registry().value.repos;
+    let registry = store.registry().value.repos.clone();
     let listening = listening.to_vec();
     // Port files of the repos are read for it.
     let found = ask_each(vec![registry], move |repos: Vec<Repo>| {

@@ -83,5 +83,6 @@ pub(crate) use tree::{ports_named_in, sockets_of};
 pub(crate) use watched::{Note, forget, write_note};
 #[cfg(feature = "cli")]
 pub use worktrees::{
-    Place, common_dir, is_worktree_of, offers, place_of, speaker_of, worktrees_folder, worktrees_of, worktrees_of_all,
+    Place, common_dir, is_worktree_of, offers, place_of, speaker_of, worktrees_folder, worktrees_in, worktrees_of,
+    worktrees_of_all,
 };

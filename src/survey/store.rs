@@ -14,13 +14,16 @@ use crate::settings::{Registry, Trust, UserSettings};
 #[derive(Debug, Clone)]
 pub struct Store {
     places: Places,
-    registry: Arc<Memory<Registry>>,
+    registry: Arc<Memory<Arc<Registry>>>,
     trust: Arc<Memory<Arc<Trust>>>,
     settings: Arc<Memory<UserSettings>>,
 }
 
 /// What a file said, and which version of it; good until the file is another one.
-type Memory<T> = Mutex<Option<(Stamp, T)>>;
+type Memory<T> = Mutex<Option<(Version, T)>>;
+
+/// Of the file itself, and where there is none, of its last good copy.
+type Version = [Option<Stamp>; 2];
 
 /// Why one of the user's files could not be read or changed.
 #[derive(Debug, thiserror::Error)]
@@ -77,8 +80,8 @@ impl Store {
     }
 
     /// The registry; never fails: what is corrupt is replaced by the last good copy, and said.
-    pub fn registry(&self) -> Read<Registry> {
-        recall(&self.registry, &self.places.registry(), Registry::parse)
+    pub fn registry(&self) -> Read<Arc<Registry>> {
+        recall(&self.registry, &self.places.registry(), |text| Registry::parse(text).map(Arc::new))
     }
 
     /// The approvals; as [`Self::registry`].
@@ -105,16 +108,22 @@ impl Store {
 /// Reads a file again only when it changed: a daemon asks for the same ones at every start of a server. What is corrupt
 /// is not remembered.
 fn recall<T: Default + Clone>(memory: &Memory<T>, path: &Path, parse: fn(&str) -> Result<T, String>) -> Read<T> {
-    let stamp = files::stamp_of(path);
+    let version = version_of(path);
     let Ok(mut memory) = memory.lock() else { return read(path, parse) };
-    if let (Some((known, value)), Some(stamp)) = (memory.as_ref(), stamp)
-        && *known == stamp
+    if let Some((known, value)) = memory.as_ref()
+        && *known == version
     {
         return Read { value: value.clone(), warning: None };
     }
     let read = read(path, parse);
-    *memory = stamp.filter(|_| read.warning.is_none()).map(|stamp| (stamp, read.value.clone()));
+    *memory = read.warning.is_none().then(|| (version, read.value.clone()));
     read
+}
+
+fn version_of(path: &Path) -> Version {
+    let own = files::stamp_of(path);
+    let copy = if own.is_none() { files::stamp_of(&good_copy(path)) } else { None };
+    [own, copy]
 }
 
 fn read<T: Default>(path: &Path, parse: fn(&str) -> Result<T, String>) -> Read<T> {

@@ -25,7 +25,11 @@ const BEING_MADE: &str = "initializing";
 /// All worktrees of the repo at `root`, itself and the main one left out; `None` when it is no git repo, or cannot be
 /// read. It may be a worktree itself, or bare.
 pub fn worktrees_of(root: &Path) -> Option<WorktreesOf> {
-    let common = common_dir(root)?;
+    worktrees_in(common_dir(root)?)
+}
+
+/// All worktrees of the repo that shares `common` with them; as [`worktrees_of`].
+pub fn worktrees_in(common: PathBuf) -> Option<WorktreesOf> {
     let mut found = WorktreesOf { common: common.clone(), worktrees: Vec::new(), dangling: Vec::new() };
     let entries = match std::fs::read_dir(common.join("worktrees")) {
         Ok(entries) => entries,
@@ -71,10 +75,9 @@ pub fn is_worktree_of(root: &Path, base: &Path) -> bool {
 
 /// What to watch so that a worktree is seen when it comes or goes: the folder of all of them, else the one that it will
 /// be made in.
-pub fn worktrees_folder(root: &Path) -> Option<PathBuf> {
-    let common = common_dir(root)?;
+pub fn worktrees_folder(common: &Path) -> PathBuf {
     let folder = common.join("worktrees");
-    Some(if folder.is_dir() { folder } else { common })
+    if folder.is_dir() { folder } else { common.to_owned() }
 }
 
 /// The folder that the repo keeps of a linked worktree.
@@ -175,14 +178,18 @@ pub fn place_of(registry: &Registry, dir: &Path) -> Place {
     registered.cloned().map_or(Place::Nowhere, Place::In)
 }
 
-/// The worktrees of all registered repos, by the one repo that speaks for them; those that do not answer are left out.
+/// The worktrees of all registered repos that have some, by the one repo that speaks for them; those that do not answer are
+/// left out.
 pub fn worktrees_of_all(store: &Store) -> Vec<(Repo, WorktreesOf)> {
     let registry = store.registry().value;
     let repos: Vec<Repo> = registry.repos.iter().filter(|repo| repo.worktree.is_none()).cloned().collect();
     let found = ask_each(repos.clone(), |repo| worktrees_of(&repo.root));
     let seen: BTreeMap<String, WorktreesOf> =
         repos.iter().zip(found).filter_map(|(repo, found)| Some((repo.name.clone(), found.flatten()?))).collect();
-    let speaks = |repo: &Repo| speaker_of(&registry, &seen, &seen.get(&repo.name)?.common);
+    let speaks = |repo: &Repo| {
+        let found = seen.get(&repo.name).filter(|found| !found.is_empty())?;
+        speaker_of(&registry, &seen, &found.common)
+    };
     let pairs = repos.iter().filter(|repo| speaks(repo).is_some_and(|name| name == repo.name));
     pairs.filter_map(|repo| Some((repo.clone(), seen.get(&repo.name)?.clone()))).collect()
 }
@@ -200,7 +207,7 @@ pub fn offers(store: &Store) -> Vec<Offer> {
     if store.settings().value.worktrees == Worktrees::Off {
         return Vec::new();
     }
-    let mut registry = store.registry().value;
+    let mut registry = Registry::clone(&store.registry().value);
     let offered = |_: &Offer, is_declined: bool| if is_declined { Wanted::Ignored } else { Wanted::Offered };
     let found = worktrees_of_all(store);
     found.iter().flat_map(|(base, found)| registry.reconcile(base, found, "", |_| true, offered).offers).collect()
