@@ -2,6 +2,7 @@
 """Pierhead beside its peers: the adapter for the harness that measures local supervisors.
 
     PEERS_HARNESS=FOLDER pierhead.py list|scale|crash|survive|logs [the harness' own options]
+    PEERS_HARNESS=FOLDER all.py      everything in one go, and docs/benchmarks.md from it
 
 FOLDER is the harness (`run.py`, `peers.py`, `scenarios.py` …), which stays where it is. The program measured is PIERHEAD,
 or `target/release/pierhead` of this checkout. Every service is a repo of its own with one server, as people use it.
@@ -102,7 +103,33 @@ class Pierhead(peers.Peer):
         return sorted(folder.glob(f"**/{name}/web/output*.log")) or sorted(folder.glob(f"**/*{name}*/**/output*.log"))
 
 
-peers.PEERS[Pierhead.key] = Pierhead
+class DebianS6(peers.S6):
+    """s6 as Debian packs it: before 2.13, what limits the services was called `-c`, and `s6-svc` took one folder."""
+
+    @classmethod
+    def version(cls):
+        return "2.11.3.2 (Debian)"
+
+    def argv_up(self):
+        return [lib.tool("s6-svscan"), "-c", "1000", self.dir / "scan"]
+
+    def argv_start_all(self):
+        return self._each(lib.tool("s6-svc"), "-u")
+
+    def argv_stop_all(self):
+        return self._each(lib.tool("s6-svc"), "-d")
+
+
+def is_debians(program):
+    usage = subprocess.run([program, "-?"], env={**os.environ, **lib.lib_env()}, capture_output=True, text=True)
+    return "maxservices" in usage.stderr and "[ -C" not in usage.stderr
+
+
+# In the order of the tables: what this is about, then what starts without a supervisor, then the others.
+peers.PEERS = {Pierhead.key: Pierhead, **peers.PEERS}
+run.PEERS = peers.PEERS
+if lib.tool("s6-svscan") and is_debians(lib.tool("s6-svscan")):
+    peers.PEERS["s6"] = DebianS6
 
 if __name__ == "__main__":
     sys.exit(run.main())
