@@ -1,5 +1,5 @@
 # Thin on purpose: each target is one script or a few cargo calls.
-.PHONY: test torture lint cross tauri demo screenshots bench setup manual licences
+.PHONY: test torture lint cross tauri demo screenshots bench setup manual licences dist
 
 # More tests at once than there are processors: most of them wait for something.
 test: export RUST_TEST_THREADS ?= 6
@@ -48,6 +48,11 @@ manual: setup
 licences:
 	mkdir -p target
 	.ci/licences target/THIRD-PARTY-LICENSES
+
+# Everything that is handed on with a release, in target/dist.
+dist:
+	.ci/setup dist
+	installer/dist
 
 setup:
 	.ci/setup
