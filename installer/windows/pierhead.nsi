@@ -1,14 +1,23 @@
 ; The installer for Windows: for this user, without an administrator. Called by `build`, which defines
-;   VERSION  FILES (what is installed, laid out as below $INSTDIR)  SIZE (in kB)  OUT
+;   VERSION  NUMBERS (1.2.3.0)  FILES (what is installed, laid out as below $INSTDIR)  SIZE (in kB)  OUT
+;   and perhaps SIXTY_FOUR (makensis can make programs for 64 bits)  FAST (packed in a hurry)
 ;
 ; From a command line:
 ;   pierhead-VERSION-setup.exe /S [/LOGIN] [/NOPATH] [/NOMENU] [/D=C:\folder]    /D= comes last, and has no quotes
 ;   uninstall.exe /S [/STOP]                                                     /STOP: servers that run are stopped as well
-Target amd64-unicode
+!ifdef SIXTY_FOUR
+    Target amd64-unicode
+!else
+    Target x86-unicode
+!endif
 ManifestDPIAware true
 ManifestSupportedOS Win10
 RequestExecutionLevel user
-SetCompressor /SOLID lzma
+!ifdef FAST
+    SetCompressor zlib
+!else
+    SetCompressor /SOLID lzma
+!endif
 SetDateSave on
 
 !include MUI2.nsh
