@@ -196,8 +196,10 @@ Section "un.Pierhead" un_program
     nsExec::ExecToStack '"$INSTDIR\bin\pierhead.exe" autostart status'
     Pop $0
     Pop $1
-    StrCpy $1 $1 2
-    ${If} $1 == "on"
+    ; `on, for a program that has moved` is somebody else's.
+    StrCpy $1 $1 3
+    ${If} $1 == "on$\r"
+    ${OrIf} $1 == "on$\n"
         nsExec::ExecToLog '"$INSTDIR\bin\pierhead.exe" autostart off'
         Pop $0
     ${EndIf}
