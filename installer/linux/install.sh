@@ -11,9 +11,10 @@
 # An installed copy is in share/pierhead/install.sh below the prefix.
 set -eu
 
-# Both are filled in when a release is made.
+# These are filled in when a release is made.
 version=
 from=
+libc=musl
 
 say() { echo "pierhead: $*" >&2; }
 fail() { say "$*"; exit 1; }
@@ -80,8 +81,8 @@ fetch_and_install() {
 target() {
     [ "$(uname -s)" = Linux ] || fail "this is for Linux; the manual says how to install elsewhere"
     case $(uname -m) in
-        x86_64|amd64) echo x86_64-unknown-linux-musl ;;
-        aarch64|arm64) echo aarch64-unknown-linux-musl ;;
+        x86_64|amd64) echo "x86_64-unknown-linux-$libc" ;;
+        aarch64|arm64) echo "aarch64-unknown-linux-$libc" ;;
         *) fail "there is no archive for $(uname -m): build it with cargo install" ;;
     esac
 }
@@ -109,28 +110,43 @@ sum_of() {
 install_from() {
     tree=$1
     mkdir -p "$data/pierhead"
-    # What is installed when this ends in the middle can be removed all the same.
-    new=$data/pierhead/.installed.new
-    if [ -f "$list" ]; then cp "$list" "$new"; else : > "$new"; fi
-    for file in bin/pierhead bin/pierhead-tray; do
-        [ ! -f "$tree/$file" ] || put "$tree/$file" "$prefix/$file" 755
+    destinations | sort > "$list.new"
+    # From here on a removal finds all that may be there, also when this ends in the middle.
+    [ ! -f "$list" ] || cp "$list" "$list.before"
+    cat "$list.new" "$list" 2>/dev/null | sort -u > "$list.all"
+    mv -f "$list.all" "$list"
+    for program in pierhead pierhead-tray; do
+        [ ! -f "$tree/bin/$program" ] || put "$tree/bin/$program" "$prefix/bin/$program" 755
     done
-    (cd "$tree/share" && find . -type f) > "$data/pierhead/.files"
-    while read -r file; do
-        file=${file#./}
-        case $file in applications/*) ;; *) put "$tree/share/$file" "$data/$file" 644 ;; esac
-    done < "$data/pierhead/.files"
-    rm -f "$data/pierhead/.files"
+    shared | while read -r file; do put "$tree/share/$file" "$data/$file" 644; done
     # Desktops and systemd do not know where it lies.
     rewritten "$tree/share/applications/pierhead-tray.desktop" "$data/applications/pierhead-tray.desktop" \
         "s|^Exec=.*|Exec=\"$(escaped "$prefix")/bin/pierhead-tray\"|"
     rewritten "$tree/lib/systemd/user/pierhead.service" "$data/systemd/user/pierhead.service" \
-        "s|/usr/bin/pierhead|\"$(escaped "$prefix")/bin/pierhead\"|g"
+        "s|/usr/bin/pierhead|$(escaped "$prefix")/bin/pierhead|g"
     put "$tree/install.sh" "$data/pierhead/install.sh" 755
-    put_line "$list"
-    finish_list
+    # What an earlier version installed and this one does not have.
+    if [ -f "$list.before" ]; then
+        grep -vxF -f "$list.new" "$list.before" | while read -r file; do rm -f "$file"; done
+        rm -f "$list.before"
+    fi
+    mv -f "$list.new" "$list"
     say "installed $("$prefix/bin/pierhead" --version | cut -d' ' -f2) into $prefix"
     hints
+}
+
+# What lies in share as it is, and wherever it is installed.
+shared() { (cd "$tree/share" && find . -type f ! -path './applications/*') | sed 's|^\./||'; }
+
+destinations() {
+    for program in pierhead pierhead-tray; do
+        [ ! -f "$tree/bin/$program" ] || echo "$prefix/bin/$program"
+    done
+    shared | while read -r file; do echo "$data/$file"; done
+    echo "$data/applications/pierhead-tray.desktop"
+    echo "$data/systemd/user/pierhead.service"
+    echo "$data/pierhead/install.sh"
+    echo "$list"
 }
 
 # Beside the old one and over it: what runs keeps its program, and no moment is without one.
@@ -139,25 +155,12 @@ put() {
     cp "$1" "$2.new$$"
     chmod "$3" "$2.new$$"
     mv -f "$2.new$$" "$2"
-    put_line "$2"
 }
 
 rewritten() {
-    [ -f "$1" ] || return 0
-    sed "$3" "$1" > "$data/pierhead/.rewritten"
-    put "$data/pierhead/.rewritten" "$2" 644
-    rm -f "$data/pierhead/.rewritten"
-}
-
-put_line() { printf '%s\n' "$1" >> "$new"; printf '%s\n' "$1" >> "$new.now"; }
-
-# What an earlier version installed and this one does not have goes.
-finish_list() {
-    sort -u "$new" > "$new.all"
-    sort -u "$new.now" > "$new.sorted"
-    comm -23 "$new.all" "$new.sorted" | while read -r file; do rm -f "$file"; done
-    rm -f "$new" "$new.all" "$new.now"
-    mv -f "$new.sorted" "$list"
+    sed "$3" "$1" > "$list.rewritten"
+    put "$list.rewritten" "$2" 644
+    rm -f "$list.rewritten"
 }
 
 # For the right side of sed's `s|a|b|`, inside double quotes of the file.
