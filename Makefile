@@ -1,5 +1,5 @@
 # Thin on purpose: each target is one script or a few cargo calls.
-.PHONY: test torture lint cross tauri demo screenshots bench setup manual licences
+.PHONY: test torture lint cross tauri demo screenshots bench setup manual licences dist dist-test dist-reproducible
 
 # More tests at once than there are processors: most of them wait for something.
 test: export RUST_TEST_THREADS ?= 6
@@ -48,6 +48,23 @@ manual: setup
 licences:
 	mkdir -p target
 	.ci/licences target/THIRD-PARTY-LICENSES
+
+# Everything that is handed on with a release, in target/dist; then it is installed, upgraded and removed.
+dist:
+	.ci/setup dist all
+	installer/dist --test
+
+# The same with the programs that the tests use, those for Windows as `make cross` has left them: tried in minutes, and not
+# handed on.
+dist-test:
+	.ci/setup dist
+	cargo build
+	DIST_QUICK=1 installer/dist --test --from "$${CARGO_TARGET_DIR:-target}/debug"
+
+# The release from this commit, built twice in two places: the same bytes.
+dist-reproducible:
+	.ci/setup dist
+	.ci/reproducible
 
 setup:
 	.ci/setup

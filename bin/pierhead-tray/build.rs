@@ -14,6 +14,9 @@ const SIZES: [(u16, &str, u8); 6] =
     [(16, "", 0), (22, "-22", 0), (24, "-22", 1), (32, "", 0), (48, "", 0), (64, "", 0)];
 /// The side of the lamp before a row of the menu.
 const DOT: u16 = 16;
+/// The icon of the application, as desktops want it in menus. For packages: `installer/dist` takes them from where this
+/// writes.
+const APPLICATION: [u16; 9] = [16, 22, 24, 32, 48, 64, 128, 256, 512];
 const LAMPS: [&str; 4] = ["off", "ready", "busy", "failed"];
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -30,6 +33,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         let drawing = std::fs::read(drawings.join(&dot).with_extension("svg"))?;
         let dot_drawn = drawn(&Tree::from_data(&drawing, &Options::default())?, DOT, 0.0)?;
         std::fs::write(out.join(dot).with_extension("png"), dot_drawn.encode_png()?)?;
+    }
+    let tree = Tree::from_data(&std::fs::read(drawings.join("ready.svg"))?, &Options::default())?;
+    for size in APPLICATION {
+        std::fs::write(out.join(format!("pierhead-{size}.png")), drawn(&tree, size, 0.0)?.encode_png()?)?;
     }
     Ok(())
 }

@@ -329,6 +329,9 @@ pub(super) enum DaemonVerb {
         /// Leave the terminal and log to the state folder
         #[arg(long, hide = true)]
         detach: bool,
+        /// In the place of one whose program was replaced
+        #[arg(long, hide = true, value_name = "LOCK")]
+        succeed: Option<i32>,
     },
 }
 

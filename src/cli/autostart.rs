@@ -18,7 +18,10 @@ pub(super) fn autostart(autostart: &Autostart) -> Result<(), Failure> {
         }
         AutostartVerb::Off => {
             entry.remove()?;
-            output::say("nothing starts at login");
+            match unit_that_is_enabled() {
+                Some(unit) => say_of_unit(&unit),
+                None => output::say("nothing starts at login"),
+            }
         }
         AutostartVerb::Status => {
             let word = match entry.read() {
@@ -27,9 +30,26 @@ pub(super) fn autostart(autostart: &Autostart) -> Result<(), Failure> {
                 Reading::Moved => "on, for a program that has moved: `pierhead autostart on` repairs it",
             };
             output::print(&format!("{word}\n"))?;
+            if let Some(unit) = unit_that_is_enabled() {
+                say_of_unit(&unit);
+            }
         }
     }
     Ok(())
+}
+
+fn say_of_unit(unit: &Path) {
+    output::say(&format!("systemd starts the daemon at login: `{}`", unit.display()));
+    output::say("hint: `systemctl --user disable pierhead` ends that");
+}
+
+/// The user unit that packages bring and leave off, where somebody has switched it on. It and the entry do not disturb each
+/// other: whichever is first starts the daemon.
+fn unit_that_is_enabled() -> Option<PathBuf> {
+    let config = directories::BaseDirs::new()?.config_dir().to_owned();
+    let wants = |folder: PathBuf| folder.join("systemd/user/default.target.wants/pierhead.service");
+    let units = [wants(config), wants(PathBuf::from("/etc"))];
+    units.into_iter().find(|unit| cfg!(target_os = "linux") && unit.symlink_metadata().is_ok())
 }
 
 /// The file that makes the desktop start something.

@@ -7,7 +7,9 @@ use super::output;
 use crate::api::{DaemonStatus, Failure, Kind};
 use crate::client::{Client, block_on};
 use crate::daemon::launch::own_program;
+use crate::daemon::{Beginning, Ended};
 use crate::os::files::{self, Folder};
+use crate::os::lock::Lock;
 use crate::os::session;
 use crate::survey::{Store, places, runtime_warning};
 
@@ -54,7 +56,7 @@ pub(super) fn daemon(daemon: &Daemon) -> Result<ExitCode, Failure> {
         Some(DaemonVerb::Start) => start(&store),
         Some(DaemonVerb::Stop) => stop(&store),
         Some(DaemonVerb::Status(json)) => status(&store, json.json),
-        Some(DaemonVerb::Run { detach }) => run(store, detach),
+        Some(DaemonVerb::Run { detach, succeed }) => run(store, detach, succeed),
         None => status(&store, false),
     }
 }
@@ -116,7 +118,7 @@ fn status(store: &Store, json: bool) -> Result<ExitCode, Failure> {
     Ok(ExitCode::from(code))
 }
 
-fn run(store: Store, detach: bool) -> Result<ExitCode, Failure> {
+fn run(store: Store, detach: bool, succeed: Option<i32>) -> Result<ExitCode, Failure> {
     let filter = tracing_subscriber::EnvFilter::try_from_env("PIERHEAD_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_ansi(false);
@@ -128,13 +130,35 @@ fn run(store: Store, detach: bool) -> Result<ExitCode, Failure> {
     } else {
         builder.with_writer(std::io::stderr).init();
     }
-    let ran = crate::daemon::run(store, || tracing::info!("pierhead {} is ready", env!("CARGO_PKG_VERSION")));
+    let beginning = succeed.map_or(Beginning::Afresh, Beginning::Succession);
+    let ran =
+        crate::daemon::run(store, beginning, || tracing::info!("pierhead {} is ready", env!("CARGO_PKG_VERSION")));
     match ran {
         // Nobody reads what a detached one prints.
         Err(failure) if detach => tracing::error!("{failure}"),
-        ran => return ran.map(|()| ExitCode::SUCCESS),
+        Ok(Ended::Superseded(lock)) => return Err(hand_over(&lock, detach)),
+        ran => return ran.map(|_| ExitCode::SUCCESS),
     }
     Ok(ExitCode::from(Kind::Failed.exit_code()))
+}
+
+/// Goes on as the program that is in this one's place now, under the same number: whoever started or watches this
+/// process, as systemd does, sees no end. Comes back only with why that failed.
+fn hand_over(lock: &Lock, detach: bool) -> Failure {
+    let program = own_program().unwrap_or_default();
+    tracing::info!("`{}` is another program now, which goes on", program.display());
+    let go_on = |program: &std::path::Path| {
+        let mut command = std::process::Command::new(program);
+        command.args(["daemon", "run"]).args(detach.then_some("--detach"));
+        match lock.bequeath() {
+            Ok(number) => session::become_program(command.args(["--succeed", &number.to_string()])),
+            Err(error) => error,
+        }
+    };
+    let why = go_on(&program);
+    tracing::error!("`{}` cannot be run: {why}", program.display());
+    // Better the old one than none.
+    go_on(std::path::Path::new("/proc/self/exe")).into()
 }
 
 /// The daemon's log, begun anew when it has grown past a megabyte.

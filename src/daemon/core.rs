@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{broadcast, mpsc, oneshot};
 
+use super::Beginning;
 use super::environment::Environments;
+use super::heir::Heir;
 use super::looks::Occasion;
 use super::message::{Known, Message};
 use super::perform::Performer;
@@ -24,12 +26,25 @@ pub(super) struct Core {
     begun: Instant,
     /// Worktrees that are not registered.
     offers: Vec<Offer>,
+    heir: Heir,
+    /// When everything is looked at again.
+    rescan: tokio::time::Instant,
+}
+
+/// Why the loop ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    Told,
+    /// Another program is in this one's place.
+    Superseded,
 }
 
 /// How often everything is looked at again, for what no event told: network mounts, overflown queues. Rarer where there
 /// are more repos than five hundred.
 const RESCAN_EVERY: Duration = Duration::from_secs(10);
 const RESCAN_EACH: Duration = Duration::from_millis(20);
+/// From a sign of another program in this one's place, as a question of a client of another version, to the look for it.
+const HANDOVER_PAUSE: Duration = Duration::from_millis(500);
 /// How many lines a slow listener may be behind before it is given a new snapshot.
 const LINES_KEPT: usize = 4096;
 
@@ -39,22 +54,25 @@ impl Core {
         post: mpsc::UnboundedSender<Message>,
         open_files: Option<u64>,
         environments: Environments,
+        beginning: Beginning,
     ) -> Self {
+        let heir = Heir::new(post.clone());
         Self {
             fleet: Fleet::new(),
-            performer: Performer::new(store, post, open_files, environments),
+            performer: Performer::new(store, post, open_files, environments, beginning),
             waiters: Waiters::default(),
             lines: broadcast::channel(LINES_KEPT).0,
             begun: Instant::now(),
             offers: Vec::new(),
+            heir,
+            rescan: tokio::time::Instant::now() + RESCAN_EVERY,
         }
     }
 
-    pub(super) async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Message>) {
+    pub(super) async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Message>) -> End {
         let running = self.performer.recall();
         self.happen_all(running);
         self.look_first(&mut inbox).await;
-        let mut rescan = tokio::time::Instant::now() + RESCAN_EVERY;
         loop {
             let due = self.next_due();
             tokio::select! {
@@ -62,22 +80,37 @@ impl Core {
                 // Before the messages: whoever floods the daemon with them holds up no stop and no restart.
                 () = sleep_until(due) => self.happen(Event::Tick),
                 message = inbox.recv() => match message {
-                    None | Some(Message::End) => return,
+                    None | Some(Message::End) => return End::Told,
                     Some(message) => self.take(message),
                 },
-                () = tokio::time::sleep_until(rescan) => {
-                    let repos = u32::try_from(self.performer.repos()).unwrap_or(u32::MAX);
-                    rescan = tokio::time::Instant::now() + RESCAN_EVERY.max(RESCAN_EACH.saturating_mul(repos));
-                    if self.performer.is_outdated() {
-                        let events = self.performer.reload(&self.fleet, None);
-                        self.happen_all(events);
-                    } else {
-                        self.performer.look_at_all(Occasion::Rescan, None);
+                () = tokio::time::sleep_until(self.rescan) => {
+                    if self.heir.is_there() && self.is_at_rest() {
+                        return End::Superseded;
                     }
+                    self.look_again();
                 }
             }
             self.waiters.settle(&self.fleet, self.now());
         }
+    }
+
+    fn look_again(&mut self) {
+        let repos = u32::try_from(self.performer.repos()).unwrap_or(u32::MAX);
+        self.rescan = tokio::time::Instant::now() + RESCAN_EVERY.max(RESCAN_EACH.saturating_mul(repos));
+        if self.performer.is_outdated() {
+            let events = self.performer.reload(&self.fleet, None);
+            self.happen_all(events);
+        } else {
+            self.performer.look_at_all(Occasion::Rescan, None);
+        }
+    }
+
+    /// True when nobody waits and no server is on its way from one state to another. An end in the middle would harm
+    /// nothing, but those who wait would have to ask again.
+    fn is_at_rest(&self) -> bool {
+        let is_on_its_way =
+            |status: &Status| matches!(status.state, State::Starting | State::Stopping | State::Waiting);
+        self.waiters.are_none() && !self.fleet.statuses().any(is_on_its_way)
     }
 
     /// Looks at every repo before anybody is answered; but for those that hang, which come later.
@@ -131,6 +164,8 @@ impl Core {
                 self.happen_all(events);
             }
             Message::Reap(reply) => self.performer.look_at_all(Occasion::Change, Some(reply)),
+            // Who asked is answered first.
+            Message::Heir => self.rescan = self.rescan.min(tokio::time::Instant::now() + HANDOVER_PAUSE),
             Message::Dirty(repo) => self.performer.refresh(&repo),
             Message::Hint(id) => self.performer.read_record(&id),
             Message::End => {}

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::rejection::JsonRejection;
-use axum::extract::{Query, State};
+use axum::extract::{Query, Request as HttpRequest, State};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::sse::{Event as SseEvent, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
@@ -83,11 +83,20 @@ fn router(state: Desk) -> Router {
         .route("/v1/shutdown", post(shutdown))
         .method_not_allowed_fallback(async || refuse(&Failure::new(Kind::Usage, "this path takes another method")))
         .fallback(async || refuse(&Failure::new(Kind::Usage, "there is no such path")))
+        .layer(axum::middleware::map_request_with_state(state.clone(), note_version))
         .layer(axum::middleware::map_response(async |mut response: Response| {
             response.headers_mut().insert(VERSION_HEADER, HeaderValue::from_static(PROGRAM_VERSION));
             response
         }))
         .with_state(state)
+}
+
+async fn note_version(State(Desk { post, .. }): State<Desk>, request: HttpRequest) -> HttpRequest {
+    // Who tells none is a script.
+    if request.headers().get(VERSION_HEADER).is_some_and(|version| version != PROGRAM_VERSION) {
+        let _ = post.send(Message::Heir);
+    }
+    request
 }
 
 fn refuse(failure: &Failure) -> Response {

@@ -211,7 +211,11 @@ pub(crate) fn own_program() -> std::io::Result<PathBuf> {
     let path = std::env::current_exe()?;
     let text = path.to_string_lossy();
     let path = text.strip_suffix(" (deleted)").map_or_else(|| path.clone(), PathBuf::from);
-    if path.exists() || cfg!(not(target_os = "linux")) { Ok(path) } else { Ok(PathBuf::from("/proc/self/exe")) }
+    if path.exists() || cfg!(not(target_os = "linux")) {
+        return Ok(path);
+    }
+    // By number: it is also handed to a shell, whose own `self` is another.
+    Ok(PathBuf::from(format!("/proc/{}/exe", std::process::id())))
 }
 
 #[cfg(test)]

@@ -56,6 +56,8 @@ pub enum Message {
     Reload(Option<oneshot::Sender<()>>),
     /// Judge every port file now.
     Reap(oneshot::Sender<()>),
+    /// Another program may be in this one's place: a client of another version asks, or one was tried and runs.
+    Heir,
     /// Something changed in a repo's folder.
     Dirty(String),
     /// These worktrees are offered now.
@@ -83,6 +85,7 @@ impl Message {
             Self::Event(_)
             | Self::Events(_)
             | Self::Offers(_)
+            | Self::Heir
             | Self::Looked { .. }
             | Self::Reply(_)
             | Self::Dirty(_) => false,

@@ -7,6 +7,7 @@ mod discovery;
 mod ending;
 mod environment;
 mod externals;
+mod heir;
 mod http;
 mod intake;
 pub(crate) mod launch;
@@ -40,11 +41,30 @@ pub use admission::{Provenance, Refusal, admit};
 pub use message::Message;
 pub use openapi::document as openapi;
 
-/// Runs the daemon until it is told to end; `ready` is called once it answers. Servers live on after it.
+/// Why the daemon ended.
+#[derive(Debug)]
+pub enum Ended {
+    /// It was told to.
+    Told,
+    /// Another program is in its program's place, and is to go on. It inherits the lock, so that meanwhile no other daemon
+    /// begins.
+    Superseded(Lock),
+}
+
+/// How the daemon begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Beginning {
+    /// As the first since the login, or since it was stopped: what has `autostart` is started.
+    Afresh,
+    /// In the place of one that was superseded, whose lock has this number: what the user stopped stays so.
+    Succession(i32),
+}
+
+/// Runs the daemon until it is told to end or superseded; `ready` is called once it answers. Servers live on after it.
 ///
 /// # Errors
 /// When another daemon of this user runs, and when its folders or sockets cannot be used.
-pub fn run(store: Store, ready: impl FnOnce()) -> Result<(), Failure> {
+pub fn run(store: Store, beginning: Beginning, ready: impl FnOnce()) -> Result<Ended, Failure> {
     let places = store.places().clone();
     for folder in [&places.runtime, &places.state, &places.servers()] {
         Folder::make(folder)
@@ -59,7 +79,12 @@ pub fn run(store: Store, ready: impl FnOnce()) -> Result<(), Failure> {
     if let Some(warning) = runtime_warning(&places) {
         tracing::warn!("{warning}");
     }
-    let Some(lock) = Lock::attempt(&places.daemon_lock())? else {
+    let inherited = match beginning {
+        Beginning::Succession(lock) => Lock::inherited(lock, &places.daemon_lock()),
+        Beginning::Afresh => None,
+    };
+    let attempt = || Lock::attempt(&places.daemon_lock());
+    let Some(lock) = inherited.map_or_else(attempt, |lock| Ok(Some(lock)))? else {
         return Err(
             Failure::new(Kind::Failed, "another daemon of yours runs").hint("`pierhead daemon status` shows it")
         );
@@ -71,26 +96,26 @@ pub fn run(store: Store, ready: impl FnOnce()) -> Result<(), Failure> {
         .max_blocking_threads(threads::MOST_THREADS)
         .thread_keep_alive(std::time::Duration::from_secs(15))
         .build()?;
-    runtime.block_on(async {
+    let is_superseded = runtime.block_on(async {
         // The lock is ours: whatever sockets are there are a dead daemon's.
         let server = Server::bind(&places.socket())?;
         let hints = Hints::bind(&places.hint_socket())?;
         let (post, inbox) = mpsc::unbounded_channel();
         let _signals = end_on_signal(&post)?;
         let environments = environment::Environments::new(store.clone());
-        let core = core::Core::new(store.clone(), post.clone(), open_files, environments.clone());
+        let core = core::Core::new(store.clone(), post.clone(), open_files, environments.clone(), beginning);
         let desk = discovery::Desk { post: post.clone(), port: store.settings().value.discovery_port };
         let discovery = (desk.port != 0).then(|| Discovery::begin(desk));
         tokio::spawn(intake::hints(hints, post.clone()));
         tokio::spawn(http::serve(server, http::Desk { post, store, discovery, environments }));
         ready();
-        core.run(inbox).await;
-        Ok::<(), Failure>(())
+        Ok::<bool, Failure>(core.run(inbox).await == core::End::Superseded)
     })?;
     // A look at a stalled file system must not hold up the end.
     runtime.shutdown_background();
-    drop(lock);
-    Ok(())
+    // Whoever goes on in this process raises it again, and is to know what it was.
+    limits::set_open_files(open_files);
+    Ok(if is_superseded { Ended::Superseded(lock) } else { Ended::Told })
 }
 
 fn end_on_signal(post: &mpsc::UnboundedSender<Message>) -> std::io::Result<Arc<interrupt::Listener>> {

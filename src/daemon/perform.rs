@@ -8,6 +8,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 
+use super::Beginning;
 use super::ending::Endings;
 use super::environment::Environments;
 use super::externals::Externals;
@@ -53,6 +54,7 @@ pub(super) struct Performer {
     registry: Option<Stamp>,
     /// Repos that were not looked at since the daemon began.
     unseen: HashSet<String>,
+    beginning: Beginning,
     warnings: Vec<String>,
 }
 
@@ -62,6 +64,7 @@ impl Performer {
         post: UnboundedSender<Message>,
         open_files: Option<u64>,
         environments: Environments,
+        beginning: Beginning,
     ) -> Self {
         let threads = Threads::new();
         let externals = Externals::start(post.clone(), threads.clone());
@@ -81,6 +84,7 @@ impl Performer {
             repos: ByRepo::new(),
             registry: None,
             unseen: HashSet::new(),
+            beginning,
             warnings: Vec::new(),
         }
     }
@@ -133,7 +137,10 @@ impl Performer {
         }
         self.externals.sockets(ours);
         self.looker.worktrees.clean(&self.store.registry().value);
-        self.unseen = repos.into_iter().map(|repo| repo.name).collect();
+        // What has `autostart` is started once a login, and not again at each upgrade.
+        if self.beginning == Beginning::Afresh {
+            self.unseen = repos.into_iter().map(|repo| repo.name).collect();
+        }
         events
     }
 

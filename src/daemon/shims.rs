@@ -80,8 +80,10 @@ impl Shims {
     /// Collects a shim that has ended. Copies are collected by their nursery.
     pub(super) fn collect(&self, pid: u32) {
         let child = self.children.lock().unwrap_or_else(PoisonError::into_inner).remove(&pid);
-        if let Some(mut child) = child {
-            let _ = child.wait();
+        match child {
+            Some(mut child) => drop(child.wait()),
+            // Perhaps a child of the program that this process was before an upgrade.
+            None => session::collect_child(pid),
         }
     }
 }

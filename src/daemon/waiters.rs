@@ -84,6 +84,11 @@ impl Waiters {
         self.waiting.push(waiter);
     }
 
+    /// True when nobody waits.
+    pub(super) fn are_none(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
     /// When the next of them has waited long enough.
     pub(super) fn due_ms(&self) -> Option<u64> {
         self.waiting.iter().map(|waiter| waiter.until_ms).min()

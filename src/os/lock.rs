@@ -28,6 +28,45 @@ impl Lock {
             Err(TryLockError::Error(error)) => Err(error),
         }
     }
+
+    /// Keeps the lock while this process becomes another program; gives the number by which that takes it over with
+    /// [`Self::inherited`]. To be called just before: whatever is started from here on holds the lock as well.
+    #[cfg(unix)]
+    pub fn bequeath(&self) -> io::Result<i32> {
+        rustix::io::fcntl_setfd(&self._file, rustix::io::FdFlags::empty())?;
+        Ok(std::os::fd::AsRawFd::as_raw_fd(&self._file))
+    }
+
+    /// Not supported here: a process keeps its program.
+    #[cfg(not(unix))]
+    pub fn bequeath(&self) -> io::Result<i32> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Takes over what the program that this process was before kept; `None` when `number` is not an open file, or is
+    /// another one than that at `path`.
+    #[cfg(unix)]
+    pub fn inherited(number: i32, path: &Path) -> Option<Self> {
+        use std::os::fd::FromRawFd;
+        use std::os::unix::fs::MetadataExt;
+        let (own, there) = (std::fs::metadata(format!("/dev/fd/{number}")).ok()?, std::fs::metadata(path).ok()?);
+        if (own.dev(), own.ino()) != (there.dev(), there.ino()) {
+            return None;
+        }
+        #[expect(unsafe_code, reason = "a file that was handed down has nothing but its number")]
+        // SAFETY: it is open, and it is the lock's file, which nobody else in this process opens before this is called,
+        // once: the program before left it for this.
+        let file = unsafe { File::from_raw_fd(number) };
+        rustix::io::fcntl_setfd(&file, rustix::io::FdFlags::CLOEXEC).ok()?;
+        file.try_lock().ok()?;
+        Some(Self { _file: file })
+    }
+
+    /// There is none here.
+    #[cfg(not(unix))]
+    pub fn inherited(_number: i32, _path: &Path) -> Option<Self> {
+        None
+    }
 }
 
 /// Asks whoever would delete an open file not to, for as long as it stays open; any number of readers may. A wish, which
@@ -89,6 +128,25 @@ fn open(path: &Path) -> io::Result<File> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn a_lock_is_inherited_by_its_number() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, other) = (dir.path().join("lock"), dir.path().join("other"));
+        let lock = Lock::attempt(&path).unwrap().unwrap();
+        let number = lock.bequeath().unwrap();
+        std::mem::forget(lock);
+        let lock = Lock::inherited(number, &path).unwrap();
+        assert!(Lock::attempt(&path).unwrap().is_none());
+        drop(lock);
+        let stranger = Lock::attempt(&other).unwrap().unwrap();
+        let number = stranger.bequeath().unwrap();
+        std::mem::forget(stranger);
+        assert!(Lock::inherited(number, &path).is_none(), "it is a lock on another file");
+        assert!(Lock::inherited(1, &path).is_none());
+        assert!(Lock::inherited(9999, &path).is_none());
+    }
 
     #[test]
     fn one_holder_at_a_time() {

@@ -203,6 +203,13 @@ fn starting_with_the_session_can_be_switched_on_and_off() {
     assert_eq!(state(), "on");
     sandbox.run(["autostart", "off"]).ok();
     assert_eq!(state(), "off");
+    // The unit of the packages is another way: it is told, and left to systemd.
+    let wants = sandbox.path("c/systemd/user/default.target.wants");
+    std::fs::create_dir_all(&wants).unwrap();
+    std::os::unix::fs::symlink("/usr/lib/systemd/user/pierhead.service", wants.join("pierhead.service")).unwrap();
+    sandbox.run(["autostart", "status"]).ok().hints("systemctl --user disable pierhead");
+    sandbox.run(["autostart", "off"]).ok().says("systemd starts the daemon at login");
+    assert!(wants.join("pierhead.service").is_symlink());
 }
 
 #[test]

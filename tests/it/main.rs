@@ -34,5 +34,6 @@ mod reading;
 mod registry;
 mod restarts;
 mod run;
+mod upgrades;
 mod worktrees;
 mod zoo;

@@ -49,8 +49,10 @@ fn the_oldest_rust_is_the_same_everywhere() {
     for path in ["README.md", "docs/src/install.md"] {
         assert!(page(path).text.contains(&format!("Rust {oldest} or newer")), "{path}");
     }
-    let workflow = page(".github/workflows/ci.yml").text;
-    assert!(workflow.contains(&format!("rust-toolchain@{oldest}")), "it is built with by the hosted workflow");
+    for path in [".github/workflows/ci.yml", ".github/workflows/release.yml"] {
+        let workflow = page(path).text;
+        assert!(workflow.contains(&format!("rust-toolchain@{oldest}")), "it is built with by {path}");
+    }
     let lints = page("Cargo.toml").text;
     assert!(lints.contains("incompatible_msrv"), "clippy refuses what is newer");
 }
@@ -66,7 +68,30 @@ fn the_hosted_workflows_are_sound() {
         .expect("start node");
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
-    assert!(said.contains("ci.yml: ok"), "{said}");
+    for name in ["ci.yml: ok", "release.yml: ok"] {
+        assert!(said.contains(name), "{said}");
+    }
+}
+
+/// Names that are made in one place and looked for in others: archives and what is in them.
+#[test]
+fn what_fetches_an_archive_names_it_as_it_is_made() {
+    assert!(
+        page("installer/dist").text.contains("pierhead-VERSION-TARGET.tar.gz (.zip on Windows)"),
+        "what all rely on"
+    );
+    let name = field("Cargo.toml", "pkg-url");
+    let name = name.rsplit('/').next().expect("it has a last part");
+    assert_eq!(name, "{ name }-{ version }-{ target }{ archive-suffix }");
+    assert_eq!(field("Cargo.toml", "bin-dir"), "{ name }-{ version }-{ target }/bin/{ bin }{ binary-ext }");
+    for (path, archive) in [
+        ("installer/homebrew/pierhead.rb", "pierhead-@VERSION@-x86_64-@LINUX@.tar.gz"),
+        ("installer/homebrew/pierhead.rb", "pierhead-@VERSION@-aarch64-apple-darwin.tar.gz"),
+        ("installer/aur/PKGBUILD", "pierhead-@VERSION@-aarch64-@LINUX@.tar.gz"),
+        ("installer/scoop/pierhead.json", "pierhead-@VERSION@-x86_64-@WINDOWS@.zip"),
+    ] {
+        assert!(page(path).text.contains(&format!("@SHA256:{archive}@")), "{path}: {archive}");
+    }
 }
 
 #[test]

@@ -4,12 +4,14 @@ use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
-use rustix::process::{WaitOptions, wait};
+use rustix::process::{Pid, WaitOptions, wait};
 
 use crate::model::{Exit, Timestamp};
+use crate::os::files::{Stamp, stamp_of};
 
 /// The reading end of a pipe.
 pub type Pipe = OwnedFd;
@@ -242,6 +244,27 @@ pub fn close_standard_streams() {
 /// Makes reading answer `WouldBlock` instead of waiting.
 pub fn set_nonblocking(pipe: &Pipe) -> io::Result<()> {
     Ok(rustix::io::ioctl_fionbio(pipe, true)?)
+}
+
+/// Goes on as `command`, in this process: under the same number, with the same parent and standard streams. Comes back
+/// only when that failed.
+pub fn become_program(command: &mut std::process::Command) -> io::Error {
+    std::os::unix::process::CommandExt::exec(command)
+}
+
+/// Which file this process's program is, whatever has been done to its name since; `None` where the system does not tell.
+pub fn own_stamp() -> Option<Stamp> {
+    // macOS has no such link: there it is the file that has the name now, so this is to be asked early.
+    let program =
+        if cfg!(target_os = "linux") { PathBuf::from("/proc/self/exe") } else { std::env::current_exe().ok()? };
+    stamp_of(&program)
+}
+
+/// Collects a child that has ended, if it is one: also one that this process's number had before it became this program.
+pub fn collect_child(pid: u32) {
+    if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
+        let _ = rustix::process::waitpid(Some(pid), WaitOptions::NOHANG);
+    }
 }
 
 /// Leaves the terminal: what is typed there ends this process no more.

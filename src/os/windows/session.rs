@@ -36,6 +36,7 @@ use super::job::Job;
 use super::kernel::{self, is_error, succeeded, take};
 use super::own_job;
 use crate::model::{Exit, Timestamp};
+use crate::os::files::Stamp;
 
 /// The reading end of a pipe.
 pub type Pipe = OwnedHandle;
@@ -252,6 +253,19 @@ pub fn set_nonblocking(pipe: &Pipe) -> io::Result<()> {
     // SAFETY: the pipe is open; the two limits are left as they are.
     succeeded(unsafe { SetNamedPipeHandleState(pipe.as_raw_handle(), &raw const mode, ptr::null(), ptr::null()) })
 }
+
+/// Not supported on Windows: a process keeps its program.
+pub fn become_program(_command: &mut Command) -> io::Error {
+    io::ErrorKind::Unsupported.into()
+}
+
+/// Not told on Windows, where nothing can become another program: what installs one there ends the daemon first.
+pub fn own_stamp() -> Option<Stamp> {
+    None
+}
+
+/// Nothing to collect on Windows.
+pub fn collect_child(_pid: u32) {}
 
 /// Leaves the console: what is typed there ends this process no more.
 pub fn leave_terminal() -> io::Result<()> {

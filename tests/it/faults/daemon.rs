@@ -18,7 +18,8 @@ use crate::events::is_served;
 use crate::http::{get, try_get};
 use crate::limits::{self, is_alive, wait_gone, wait_in_folder};
 use crate::repo::{Repo, number_in};
-use crate::sandbox::{Output, Running, Sandbox, kill};
+use crate::sandbox::{Running, Sandbox, kill};
+use crate::upgrades::{install, other_version, run_at};
 
 /// A few rounds, and as many as the list asks for with `PIERHEAD_TORTURE=1`.
 fn rounds(few: usize, all: usize) -> usize {
@@ -995,23 +996,6 @@ fn a_limit_put_on_a_running_daemon_costs_no_server() {
 
 // ---- 40: a new program in the old one's place
 
-/// Copies a program, by another process: one of this process's threads may be starting something just then, whose child
-/// would hold the file open for writing for a moment, and nobody could run it ("text file busy").
-#[track_caller]
-fn install(sandbox: &Sandbox, from: &Path, to: &Path) {
-    let mut copy = sandbox.program("cp");
-    copy.args(["--preserve=mode"]).args([from, to]);
-    sandbox.finish(&mut copy).ok();
-}
-
-/// Runs a program of the sandbox's own.
-#[track_caller]
-fn run_at<const N: usize>(sandbox: &Sandbox, program: &Path, args: [&str; N]) -> Output {
-    let mut command = sandbox.program(program);
-    command.args(args);
-    sandbox.finish(&mut command)
-}
-
 #[test]
 fn a_program_replaced_under_load_restarts_no_server() {
     let _row = row!(40);
@@ -1062,23 +1046,6 @@ fn a_program_replaced_under_load_restarts_no_server() {
 }
 
 // ---- 41: versions that differ
-
-/// The same program, calling itself another version: the bytes of its version are others.
-fn other_version(sandbox: &Sandbox) -> (PathBuf, String) {
-    let own = env!("CARGO_PKG_VERSION").as_bytes();
-    let other = own.iter().map(|byte| if byte.is_ascii_digit() { b'9' } else { *byte }).collect::<Vec<u8>>();
-    let mut bytes = fs::read(env!("CARGO_BIN_EXE_pierhead")).unwrap();
-    let places: Vec<usize> =
-        bytes.windows(own.len()).enumerate().filter(|(_, window)| *window == own).map(|(at, _)| at).collect();
-    for at in places {
-        bytes[at..at + own.len()].copy_from_slice(&other);
-    }
-    let (made, program) = (sandbox.path("h/other.bytes"), sandbox.path("h/other-pierhead"));
-    fs::write(&made, bytes).unwrap();
-    fs::set_permissions(&made, fs::Permissions::from_mode(0o755)).unwrap();
-    install(sandbox, &made, &program);
-    (program, String::from_utf8(other).unwrap())
-}
 
 #[test]
 fn a_client_and_a_daemon_of_different_versions_say_so_and_harm_nothing() {
