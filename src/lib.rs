@@ -34,3 +34,7 @@ pub mod shim;
 pub mod supervisor;
 #[cfg(feature = "cli")]
 pub mod view;
+
+#[cfg(all(test, feature = "cli"))]
+#[path = "../tests/cases/status.rs"]
+mod example;

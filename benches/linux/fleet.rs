@@ -161,6 +161,14 @@ impl Fleet {
         shims(self.dir.path()).iter().map(|shim| shim.pid).collect()
     }
 
+    /// A server that somebody starts by hand in a repo's folder.
+    pub(super) fn spawn_stranger(&self, repo: &str) -> Child {
+        let mut command = Command::new(own_path());
+        command.args(["serve", self.beacon.path(), repo]).env_clear().current_dir(self.root_of(repo));
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.spawn().expect("start a server")
+    }
+
     /// A server without Pierhead; gives it and when it was about to be started.
     pub(super) fn spawn_bare(&self, name: &str, port: u16) -> (Child, u64) {
         let mut command = Command::new(own_path());

@@ -2,6 +2,7 @@
 
 mod beacon;
 mod dying;
+mod finding;
 mod fleet;
 mod load;
 mod options;
@@ -37,7 +38,7 @@ pub(super) fn main() -> ExitCode {
     }
     let options = Options::from_env();
     let mut report = Report::begin();
-    if options.wants_any(&[1, 2, 3, 5, 6, 8]) {
+    if options.wants_any(&[1, 2, 3, 5, 6, 8, 17]) {
         with_few(&options, &mut report);
     }
     if options.wants_any(&[2, 3, 4, 5, 7]) {
@@ -74,6 +75,9 @@ fn with_few(options: &Options, report: &mut Report) {
     }
     if options.wants(5) {
         starting::restart(options, report, &mut fleet);
+    }
+    if options.wants(17) {
+        finding::found(options, report, &mut fleet);
     }
     if options.wants(8) {
         output::pour(options, report, &mut fleet);

@@ -10,7 +10,7 @@ use crate::api::{self, Asked, Failure, Kind, Request, Servers, Verb};
 use crate::client::block_on;
 use crate::model::{Origin, State, Status};
 use crate::paths::ServerPlace;
-use crate::survey::{LastRun, Store, last_lines, look, places, run_record};
+use crate::survey::{LastRun, Store, last_lines, lay_to_rest, look, places, run_record};
 
 pub(super) fn up(up: &Up) -> Result<(), Failure> {
     let store = Store::new(places());
@@ -61,11 +61,7 @@ pub(super) fn down(down: &Down) -> Result<(), Failure> {
     let may_stop = is_running || any_alive(&store) || (is_named && any_external(&store, &request));
     if !may_stop {
         check_names(&store, &request)?;
-        if down.json.json {
-            output::print_json(&Servers::new(Vec::new()))?;
-        }
-        output::say("nothing runs");
-        return Ok(());
+        return rest(&store, &request, down.json.json);
     }
     let client = if is_running { client } else { daemon::started(&store)? };
     let asked = block_on(client.ask(Verb::Down, &request))?;
@@ -74,9 +70,11 @@ pub(super) fn down(down: &Down) -> Result<(), Failure> {
     }
     let left: Vec<&Status> = asked.servers.iter().filter(|status| status.is_running()).collect();
     let names: Vec<String> = left.iter().map(|status| status.id().to_string()).collect();
-    if let Some(spared) = left.iter().find(|status| !down.no_wait && status.reason.is_some() && is_spared(status)) {
-        return Err(Failure::new(Kind::Failed, format!("`{}` was{}", spared.id(), reason(spared)))
-            .hint("stop it where it was started"));
+    let spared = left.iter().filter(|_| !down.no_wait).find_map(|status| Some((status.id(), status.spared.as_ref()?)));
+    if let Some((id, why)) = spared {
+        return Err(
+            Failure::new(Kind::Failed, format!("`{id}` was not stopped: {why}")).hint("stop it where it was started")
+        );
     }
     if let Some(other) = left.iter().find(|status| !down.no_wait && status.origin == Some(Origin::External)) {
         return Err(Failure::new(Kind::Failed, format!("`{}` was not stopped: it changed meanwhile", other.id()))
@@ -105,6 +103,25 @@ pub(super) fn down(down: &Down) -> Result<(), Failure> {
     }
     Err(Failure::new(Kind::TimedOut, format!("not gone yet: {}", names.join(", ")))
         .hint("it is still being stopped: `pierhead status` shows how far it is"))
+}
+
+/// Without a daemon, and with nothing that runs: what failed rests from now on because somebody wants that.
+fn rest(store: &Store, request: &Request, json: bool) -> Result<(), Failure> {
+    let is_meant = |status: &Status| {
+        request.all || request.targets.iter().any(|target| *target == status.repo || *target == status.id().to_string())
+    };
+    let (mut statuses, _) = look(store);
+    statuses.retain(|status| status.state == State::Failed && is_meant(status));
+    for status in &mut statuses {
+        lay_to_rest(&store.places().server(&status.id()))
+            .map_err(|error| Failure::new(Kind::Failed, format!("`{}` stays failed: {error}", status.id())))?;
+        status.state = State::Stopped;
+        output::say(&format!("{}: {}", status.id(), status.state));
+    }
+    if statuses.is_empty() {
+        output::say("nothing runs");
+    }
+    if json { output::print_json(&Servers::new(statuses)) } else { Ok(()) }
 }
 
 /// Asks for servers to run, with a daemon that is started if none runs.
@@ -199,12 +216,6 @@ fn with_tail(mut failure: Failure, tail: &[String]) -> Failure {
 
 fn reason(status: &Status) -> String {
     status.reason.as_deref().map(|reason| format!(" ({reason})")).unwrap_or_default()
-}
-
-/// True when a server of somebody else's was to be stopped, and was left alone.
-fn is_spared(status: &Status) -> bool {
-    status.origin == Some(Origin::External)
-        && status.reason.as_deref().is_some_and(|why| why.starts_with("not stopped"))
 }
 
 /// True when one that is named is a server of somebody else's.

@@ -32,6 +32,10 @@ const SILENCE: Duration = Duration::from_secs(8);
 /// Between two looks whether it answers.
 const START_LOOK: Duration = Duration::from_millis(2);
 
+/// What the environment of a managed server says of it, and of nothing that it starts.
+const OF_A_SERVER: [&str; 5] =
+    ["PIERHEAD_RUN", "PIERHEAD_REPO", "PIERHEAD_SERVER", "PIERHEAD_PORT_FILE", "PM_CONFIG_DIR"];
+
 impl Client {
     /// A client of the daemon in these places.
     pub fn new(places: &Places) -> Self {
@@ -140,6 +144,10 @@ impl Client {
         // No folder of anybody's is kept busy by it.
         #[cfg(unix)]
         command.current_dir("/");
+        // A command of a server that starts it does not make it a part of that server.
+        for name in OF_A_SERVER {
+            command.env_remove(name);
+        }
         session::detach(&mut command);
         let mut child = command.spawn().map_err(|error| failed(error.to_string()))?;
         let begun = Instant::now();

@@ -385,8 +385,7 @@ async fn sleep_until(due: Option<Instant>) {
     }
 }
 
-/// True for a server that Pierhead runs or is about to run.
+/// True for a server that Pierhead runs, is about to run, or has given up: who stops that one has seen why it failed.
 fn is_ours(status: &Status) -> bool {
-    let is_resting = matches!(status.state, State::Stopped | State::Failed);
-    !is_resting && status.origin != Some(Origin::External)
+    status.state != State::Stopped && status.origin != Some(Origin::External)
 }

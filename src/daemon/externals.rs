@@ -11,10 +11,12 @@ use tokio::time::{Instant, timeout};
 use super::message::Message;
 use super::probe;
 use super::threads::Threads;
+use crate::model::Instance;
 use crate::os::sockets;
+use crate::paths::Places;
 use crate::settings::Repo;
 use crate::supervisor::{Answer, Event, External, has_no_page};
-use crate::survey::{Announcing, Effort, Finder, announcements};
+use crate::survey::{Announcing, Effort, Finder, announcements, leave_out_remains};
 
 /// Asks for looks.
 #[derive(Debug, Clone)]
@@ -59,6 +61,7 @@ const MOST_ASKED: u8 = 10;
 struct Search {
     post: UnboundedSender<Message>,
     threads: Threads,
+    places: Places,
     finder: Arc<Mutex<Finder>>,
     repos: Vec<Repo>,
     ours: HashSet<u64>,
@@ -73,11 +76,12 @@ struct Search {
 
 impl Externals {
     /// Begins; it ends with the last `Externals`.
-    pub(super) fn start(post: UnboundedSender<Message>, threads: Threads) -> Self {
+    pub(super) fn start(post: UnboundedSender<Message>, threads: Threads, places: Places) -> Self {
         let (orders, inbox) = unbounded_channel();
         let search = Search {
             post,
             threads,
+            places,
             finder: Arc::default(),
             repos: Vec::new(),
             ours: HashSet::new(),
@@ -201,11 +205,15 @@ impl Search {
         }
         let (finder, hanging) = (Arc::clone(&self.finder), Arc::clone(&self.is_hanging));
         let (repos, ours, announcing) = (self.repos.clone(), self.ours.clone(), self.announcing.clone());
+        let places = self.places.clone();
+        let known: Vec<Instance> = self.told.values().flatten().map(|external| external.owner.clone()).collect();
         *lock(&self.is_hanging) = true;
         let work = self.threads.run(move || {
             let found = sockets::listening().map(|listening| {
                 let announced = announcements(&repos, &announcing, &listening);
-                lock(&finder).find(&repos, &listening, |id| ours.contains(&id), &announced, effort)
+                let mut found = lock(&finder).find(&repos, &listening, |id| ours.contains(&id), &announced, effort);
+                leave_out_remains(&mut found, &known, &places);
+                found
             });
             *lock(&hanging) = false;
             found

@@ -15,7 +15,7 @@ use crate::os::{limits, ports, sockets};
 use crate::paths::{ServerPlace, port_file_of, server_folder};
 use crate::settings::{CommandLine, Placeholders, ServerSettings, UserSettings, fill};
 use crate::supervisor::{Refused, Spawn};
-use crate::survey::{Files, Store, check_trust, manifest_in, read_record, run_mark};
+use crate::survey::{Files, HeldPort, Store, check_trust, manifest_in, read_record, run_mark};
 
 /// What a launch needs beside the server's name.
 #[derive(Clone)]
@@ -98,7 +98,13 @@ impl Launch {
 
     fn port(&self, fixed: Option<u16>, user: &UserSettings, place: &ServerPlace) -> Result<u16, Refused> {
         if let Some(port) = fixed {
-            return if ports::is_free(port) { Ok(port) } else { Err(Refused::Final(self.taken(port))) };
+            if !ports::is_free(port) {
+                return Err(Refused::Final(self.taken(port)));
+            }
+            if let (Some(held), Ok(mut book)) = (HeldPort::attempt(port), self.ports.lock()) {
+                book.hold(&self.id, held);
+            }
+            return Ok(port);
         }
         let last = last_port(place);
         let mut book = self.ports.lock().map_err(|error| Refused::Final(error.to_string()))?;

@@ -107,10 +107,19 @@ const GONE_FOR: Duration = Duration::from_millis(1_500);
 pub(super) enum Occasion {
     /// The daemon has just begun: what became of its servers meanwhile is told as well.
     First,
+    /// It was registered since: what an earlier entry of its name left behind counts, and starts nothing.
+    Added,
     /// Something in it changed.
     Change,
     /// It is time again. What has not changed is not even opened: that would wake the watcher of its folder.
     Rescan,
+}
+
+impl Occasion {
+    /// True when its servers are not known yet, and what became of them is told.
+    pub(super) fn recalls(self) -> bool {
+        matches!(self, Self::First | Self::Added)
+    }
 }
 
 /// Whoever looks, and what is needed for it.
@@ -239,12 +248,12 @@ impl Looker {
         }
         self.worktrees.look(repo, occasion);
         let mut recalled = Vec::new();
-        if occasion == Occasion::First {
+        if occasion.recalls() {
             // Before the files are judged: what a killed shim left behind is ended, and serves nobody.
             let ids = servers.iter().map(|(name, _)| ServerId::new(&repo.name, name));
             recalled.extend(ids.flat_map(|id| {
                 gets_on();
-                self.recall(&id, gets_on)
+                self.recall(&id, occasion, gets_on)
             }));
         }
         for (name, is_default) in servers.clone() {
@@ -291,7 +300,7 @@ impl Looker {
     }
 
     /// What became of a server while no daemon watched.
-    fn recall(&self, id: &ServerId, gets_on: &dyn Fn()) -> Vec<Event> {
+    fn recall(&self, id: &ServerId, occasion: Occasion, gets_on: &dyn Fn()) -> Vec<Event> {
         let place = self.store.places().server(id);
         if let (Some(port), Ok(mut ports)) = (last_port(&place), self.ports.lock()) {
             ports.remember(id, port);
@@ -306,7 +315,7 @@ impl Looker {
             }
             Some(LastRun::Ended(ended)) if !ended.earlier_boot => {
                 let (generation, restarts) = (ended.generation, ended.restarts);
-                let meant = if ended.down { Meant::Down } else { Meant::Up };
+                let meant = if ended.down || occasion == Occasion::Added { Meant::Down } else { Meant::Up };
                 let end = self.end_of(id, &place, ended, gets_on);
                 vec![Event::EndedUnseen { id: id.clone(), generation, end, meant, restarts }]
             }

@@ -26,7 +26,7 @@ use crate::os::files::{FileError, Folder, Stamp, stamp_of};
 use crate::os::{sockets, tree};
 use crate::portfile::{EXTERNAL, PortFile, WRITER};
 use crate::settings::Repo;
-use crate::supervisor::{Effect, Event, Fleet, Found, Plan, Probe, Socket};
+use crate::supervisor::{Attention, Effect, Event, Fleet, Found, Plan, Probe, Socket};
 use crate::survey::{
     LastRun, Note, Remembered, Spot, Store, Words, WriteError, announcing, forget, remembered_plans_of, run_record,
     sight_of, write_note,
@@ -55,6 +55,8 @@ pub(super) struct Performer {
     /// Repos that were not looked at since the daemon began.
     unseen: HashSet<String>,
     beginning: Beginning,
+    /// Those that were registered since, and not looked at.
+    added: HashSet<String>,
     warnings: Vec<String>,
 }
 
@@ -67,7 +69,7 @@ impl Performer {
         beginning: Beginning,
     ) -> Self {
         let threads = Threads::new();
-        let externals = Externals::start(post.clone(), threads.clone());
+        let externals = Externals::start(post.clone(), threads.clone(), store.places().clone());
         Self {
             sockets: SocketWatch::start(post.clone(), externals.clone()),
             externals,
@@ -85,6 +87,7 @@ impl Performer {
             registry: None,
             unseen: HashSet::new(),
             beginning,
+            added: HashSet::new(),
             warnings: Vec::new(),
         }
     }
@@ -160,6 +163,7 @@ impl Performer {
 
     /// The servers of a repo that are to run from the daemon's start on: told once, when it was looked at first.
     pub(super) fn autostart_of(&mut self, repo: &str, fleet: &Fleet) -> Vec<ServerId> {
+        self.added.remove(repo);
         // Of a dozen worktrees, nobody wants a dozen of the same.
         let is_worktree = self.repos.get(repo).is_some_and(|repo| repo.worktree.is_some());
         if !self.unseen.remove(repo) || is_worktree {
@@ -193,6 +197,11 @@ impl Performer {
             }
             events.push(Event::Removed { repo });
         }
+        // What an earlier entry of this name left behind counts: numbers of lives, how the last one ended, what runs.
+        let is_new = |name: &&String| !old.contains_key(*name) && !self.unseen.contains(*name);
+        let added: Vec<String> = self.repos.keys().filter(is_new).cloned().collect();
+        self.added.extend(added);
+        self.added.retain(|name| self.repos.contains_key(name));
         self.look_at_all(Occasion::Change, reply);
         events
     }
@@ -256,7 +265,11 @@ impl Performer {
         reply: Option<oneshot::Sender<()>>,
     ) -> impl Future<Output = ()> + Send + 'static {
         let repo = |name: String| {
-            let occasion = if self.unseen.contains(&name) { Occasion::First } else { occasion };
+            let occasion = match () {
+                () if self.unseen.contains(&name) => Occasion::First,
+                () if self.added.contains(&name) => Occasion::Added,
+                () => occasion,
+            };
             Some((self.repos.get(&name)?.clone(), occasion))
         };
         let errands: Vec<Errand> = names.into_iter().filter_map(repo).collect();
@@ -266,7 +279,7 @@ impl Performer {
                 let (looker, post) = (looker.clone(), post.clone());
                 rounds::round(errands, &busy, move |(repo, occasion), gets_on| {
                     let events = looker.look_at_repo(repo, *occasion, gets_on);
-                    if *occasion == Occasion::First || !events.is_empty() {
+                    if occasion.recalls() || !events.is_empty() {
                         let _ = post.send(Message::Looked { repo: repo.name.clone(), events });
                     }
                 })
@@ -353,6 +366,9 @@ impl Performer {
             Effect::Spawn { id, generation, restarts, urls } => self.spawn(id, generation, restarts, urls, fleet),
             Effect::Signal { id, shim, signal } => send_signal(&id, &shim, signal),
             Effect::Watch { id, generation, shim, asked_port, attention } => {
+                if attention == Attention::Calm {
+                    self.let_go_of_port(&id);
+                }
                 self.follow_shim(&id, &shim);
                 let Some((root, plan)) = fleet.plan(&id) else { return };
                 let words = Words::of(root, plan, &id, self.store.places());
@@ -360,6 +376,7 @@ impl Performer {
             }
             Effect::Look { id } => self.sockets.look_now(id),
             Effect::Unwatch { id } => {
+                self.let_go_of_port(&id);
                 self.sockets.unwatch(id.clone());
                 self.shims.remove(&id);
                 self.owners.remove(&id);
@@ -444,10 +461,19 @@ impl Performer {
         let looker = self.looker.clone();
         self.in_turn(&id.clone(), move || {
             let outcome = launch.run();
+            if let (Err(_), Ok(mut ports)) = (&outcome, looker.ports.lock()) {
+                ports.let_go(&id);
+            }
             // Another shim runs it, which an earlier daemon may have started at the moment of its end: it is taken over.
             let others = if outcome == Err(busy()) { looker.events_of_record(&id) } else { Vec::new() };
             std::iter::once(Event::Spawned { id, generation, outcome }).chain(others).collect()
         });
+    }
+
+    fn let_go_of_port(&self, id: &ServerId) {
+        if let Ok(mut ports) = self.looker.ports.lock() {
+            ports.let_go(id);
+        }
     }
 
     fn probe(&self, id: ServerId, generation: u64, probe: Probe) {

@@ -6,12 +6,14 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use crate::model::ServerId;
 use crate::os::ports::is_free;
 use crate::settings::UserSettings;
-use crate::survey::ports_in_turn;
+use crate::survey::{HeldPort, ports_in_turn};
 
 /// Which server has which port, whether it runs or not.
 #[derive(Debug, Default)]
 pub(crate) struct PortBook {
     taken: HashMap<u16, ServerId>,
+    /// Those that were handed down to servers that may not listen yet.
+    held: HashMap<ServerId, HeldPort>,
 }
 
 impl PortBook {
@@ -24,15 +26,34 @@ impl PortBook {
     /// Lets go of the ports of a repo's servers.
     pub(crate) fn forget(&mut self, repo: &str) {
         self.taken.retain(|_, owner| owner.repo != repo);
+        self.held.retain(|owner, _| owner.repo != repo);
+    }
+
+    /// Keeps a port from everybody else who gives out ports, until it is [let go](Self::let_go).
+    pub(crate) fn hold(&mut self, id: &ServerId, port: HeldPort) {
+        self.held.insert(id.clone(), port);
+    }
+
+    /// The server listens, or has ended: whoever looks for a free port sees that by itself.
+    pub(crate) fn let_go(&mut self, id: &ServerId) {
+        self.held.remove(id);
     }
 
     /// The port for a server: its last one when it is free, else the first free one of the range from a place that its
-    /// name decides, so that a lost memory finds the same ports again. `None` when none is free.
+    /// name decides, so that a lost memory finds the same ports again. Held until it is let go. `None` when none is free.
     pub(crate) fn assign(&mut self, id: &ServerId, last: Option<u16>, settings: &UserSettings) -> Option<u16> {
-        let is_mine = |port: u16| self.taken.get(&port).is_none_or(|owner| owner == id);
         let range = settings.first_port..=settings.last_port;
-        let port = ports_in_turn(hash(id), last, &range).find(|port| is_mine(*port) && is_free(*port))?;
+        // What it holds already cannot be locked a second time.
+        self.let_go(id);
+        let is_mine = |port: u16| self.taken.get(&port).is_none_or(|owner| owner == id);
+        let hold = |port: u16| {
+            let held = HeldPort::attempt(port)?;
+            is_free(port).then_some(held)
+        };
+        let held = ports_in_turn(hash(id), last, &range).filter(|port| is_mine(*port)).find_map(hold)?;
+        let port = held.port;
         self.remember(id, port);
+        self.hold(id, held);
         Some(port)
     }
 }
@@ -56,6 +77,20 @@ mod tests {
         let port = book.assign(&web, None, &settings).unwrap();
         assert_eq!(book.assign(&web, Some(port), &settings), Some(port));
         assert_ne!(book.assign(&api, Some(port), &settings), Some(port), "it is the other's, though it is free");
+    }
+
+    #[test]
+    fn a_port_that_another_program_is_about_to_use_is_passed_over_and_kept_from_it() {
+        let settings = UserSettings { first_port: 30_200, last_port: 30_203, ..UserSettings::default() };
+        let web = ServerId::new("shop", "web");
+        let mut book = PortBook::default();
+        let port = book.assign(&web, None, &settings).unwrap();
+        assert!(HeldPort::attempt(port).is_none(), "`run` and programs look at the same lock");
+        book.let_go(&web);
+        let theirs = HeldPort::attempt(port).expect("it listens by now, or never will");
+        assert_ne!(book.assign(&web, Some(port), &settings), Some(port));
+        drop(theirs);
+        assert_eq!(book.assign(&web, Some(port), &settings), Some(port));
     }
 
     #[test]

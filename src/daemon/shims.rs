@@ -136,7 +136,7 @@ impl Answer {
     }
 }
 
-/// The refusal of a shim that found another one running the server.
+/// The refusal of a shim that found another one running the server, or that had run it under the number it was given.
 pub(super) fn busy() -> Refused {
     Refused::Passing("an earlier life of it has not ended yet".to_owned())
 }

@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use super::output::Said;
 use super::place::Place;
-use super::port::Held;
 use super::running::{Running, Shared};
 use super::{Event, running};
 use crate::model::{Exit, Instance, Signal, Timestamp};
@@ -17,7 +16,7 @@ use crate::os::process::Process;
 use crate::os::{sockets, tree};
 use crate::portfile::{PortFile, WRITER};
 use crate::supervisor::{Sight, Socket, choose};
-use crate::survey::{WriteError, sockets_of};
+use crate::survey::{HeldPort, WriteError, sockets_of};
 
 /// Adds what is said of the port to what was seen; the port that was asked for comes first.
 type Tell = Box<dyn Fn(u16, &mut Sight) + Send>;
@@ -43,7 +42,7 @@ pub(super) struct Keeper {
     pub(super) mark: String,
     pub(super) tell: Option<Box<dyn FnMut(Event) + Send>>,
     /// What lasts as long: the turn to start it, until it is ready; its port; the other end of its standard input.
-    pub(super) held: (Option<Lock>, Held, Option<io::PipeWriter>),
+    pub(super) held: (Option<Lock>, HeldPort, Option<io::PipeWriter>),
 }
 
 /// A new socket must stay for so long: some tools try a port by listening on it.

@@ -29,12 +29,11 @@ use crate::os::guard::{FileAtEnd, Guarded, Terminal, Terms};
 use crate::os::lock::Lock;
 use crate::settings::{FIRST_PORT, LAST_PORT, Placeholders, UNNAMED_SERVER, fill};
 use crate::supervisor::rungs;
-use crate::survey::top_of;
+use crate::survey::{HeldPort, top_of};
 use keeper::Keeper;
 #[cfg(not(feature = "cli"))]
 use keeper::Says;
 use output::Said;
-use port::Held;
 use running::Shared;
 
 /// A server to be started, or joined: [`Launch::start`].
@@ -360,7 +359,7 @@ impl Launch {
         }
     }
 
-    fn take_port(&self, cwd: &Path) -> Result<Held, LaunchError> {
+    fn take_port(&self, cwd: &Path) -> Result<HeldPort, LaunchError> {
         let root = top_of(cwd);
         let id = ServerId::new(root.to_string_lossy(), self.name.as_deref().unwrap_or(UNNAMED_SERVER));
         port::take(self.port, &id, self.last_port, &self.ports)

@@ -6,31 +6,24 @@ use std::path::{Path, PathBuf};
 
 use super::{LaunchError, Port};
 use crate::model::ServerId;
-use crate::os::files::{Folder, shared_runtime_folder};
-use crate::os::lock::Lock;
 use crate::os::{ports, sockets};
-use crate::survey::ports_in_turn;
-
-/// A port that nobody else here is given while this is held: between its choice and the server's `bind` it is free.
-#[derive(Debug)]
-pub(super) struct Held {
-    pub(super) port: u16,
-    _lock: Option<Lock>,
-}
+use crate::survey::{HeldPort, ports_in_turn, runtime_folder};
 
 pub(super) fn take(
     wanted: Port,
     id: &ServerId,
     last: Option<u16>,
     range: &RangeInclusive<u16>,
-) -> Result<Held, LaunchError> {
+) -> Result<HeldPort, LaunchError> {
     let free = |port: u16| {
-        let held = hold(port)?;
+        let held = HeldPort::attempt(port)?;
         ports::is_free(port).then_some(held)
     };
     let (first, last_of_range) = (*range.start(), *range.end());
     let found = match wanted {
-        Port::Exactly(port) if ports::is_free(port) => hold(port).or(Some(Held { port, _lock: None })),
+        Port::Exactly(port) if ports::is_free(port) => {
+            Some(HeldPort::attempt(port).unwrap_or_else(|| HeldPort::unlocked(port)))
+        }
         Port::Exactly(port) => return Err(LaunchError::PortTaken { port, holder: holder_of(port) }),
         Port::Free => ports_in_turn(fastrand::u64(..), None, range).find_map(free),
         Port::Sticky => ports_in_turn(hash(id), last, range).find_map(free),
@@ -46,22 +39,7 @@ pub(super) fn turn_lock(file: &Path) -> Option<PathBuf> {
     let real =
         folder.ancestors().find_map(|above| Some(above.canonicalize().ok()?.join(folder.strip_prefix(above).ok()?)));
     let real = real.unwrap_or_else(|| folder.to_owned()).join(name);
-    Some(private_folder("starts")?.join(format!("{:016x}", hash(&real))))
-}
-
-fn hold(port: u16) -> Option<Held> {
-    let Some(folder) = private_folder("ports") else { return Some(Held { port, _lock: None }) };
-    match Lock::attempt(&folder.join(port.to_string())) {
-        Ok(None) => None,
-        // A lock that cannot be had at all is no reason to give out no port.
-        lock => Some(Held { port, _lock: lock.ok().flatten() }),
-    }
-}
-
-fn private_folder(name: &str) -> Option<PathBuf> {
-    let folder = shared_runtime_folder(name)?;
-    Folder::make(&folder).ok()?;
-    Some(folder)
+    Some(runtime_folder("starts")?.join(format!("{:016x}", hash(&real))))
 }
 
 fn holder_of(port: u16) -> Option<(u32, String)> {
@@ -83,7 +61,7 @@ mod tests {
     #[test]
     fn a_port_that_was_given_out_is_given_to_nobody_else() {
         let id = ServerId::new("/r", "web");
-        let all: Vec<Held> = (0..8).map(|_| take(Port::Sticky, &id, None, &(30_100..=30_130)).unwrap()).collect();
+        let all: Vec<HeldPort> = (0..8).map(|_| take(Port::Sticky, &id, None, &(30_100..=30_130)).unwrap()).collect();
         let mut ports: Vec<u16> = all.iter().map(|held| held.port).collect();
         ports.sort_unstable();
         ports.dedup();

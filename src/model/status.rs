@@ -40,6 +40,10 @@ pub struct Status {
     pub verdict: Option<String>,
     /// Why it is as it is, in words; null when there is nothing to explain.
     pub reason: Option<String>,
+    /// Why it was left alone when somebody asked for its end: of a server that somebody else started, and that could not be
+    /// verified; null when that was not asked for, or done.
+    #[serde(default)]
+    pub spared: Option<String>,
     /// How it last ended.
     pub exit: Exit,
     /// The last lines of its output when it ended by itself, oldest first, without escape sequences; empty while it runs.

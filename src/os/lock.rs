@@ -108,13 +108,29 @@ pub fn is_held_by(path: &Path, pid: u32) -> Option<bool> {
     }
 }
 
+/// Whether a process holds any exclusive lock (`flock`).
+#[cfg(target_os = "linux")]
+pub(crate) fn is_held_by_process(pid: u32) -> bool {
+    let locks = std::fs::read("/proc/locks").unwrap_or_default();
+    String::from_utf8_lossy(&locks).lines().any(|line| locked_by(line, pid).is_some())
+}
+
 /// `5: FLOCK  ADVISORY  WRITE 6576 fe:00:10183141 0 EOF`. The device is left out: some file systems give another one to
 /// each of their parts.
 #[cfg(target_os = "linux")]
 fn is_lock(line: &str, pid: u32, inode: u64) -> bool {
+    locked_by(line, pid) == Some(inode)
+}
+
+/// The file that a line of `/proc/locks` says this process has locked for itself.
+#[cfg(target_os = "linux")]
+fn locked_by(line: &str, pid: u32) -> Option<u64> {
     let words: Vec<&str> = line.split_ascii_whitespace().collect();
-    let [_, "FLOCK", _, "WRITE", holder, file, ..] = words[..] else { return false };
-    holder.parse() == Ok(pid) && file.rsplit(':').next().and_then(|number| number.parse().ok()) == Some(inode)
+    let [_, "FLOCK", _, "WRITE", holder, file, ..] = words[..] else { return None };
+    if holder.parse() != Ok(pid) {
+        return None;
+    }
+    file.rsplit(':').next().and_then(|number| number.parse().ok())
 }
 
 fn open(path: &Path) -> io::Result<File> {

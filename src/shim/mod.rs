@@ -22,7 +22,7 @@ use crate::os::session::{self, ChildWatch, Pipe};
 use crate::os::{login, nursery};
 use crate::paths::ServerPlace;
 use log::Log;
-use notes::Notes;
+use notes::{Notes, recorded_generation};
 
 /// The most bytes of an order.
 const MAX_ORDER: u64 = 16 << 20;
@@ -62,6 +62,12 @@ fn run() -> io::Result<()> {
         answer(BUSY);
         return Ok(());
     };
+    // A number is of one life: by it marks, ends and what is left of a tree are told apart. Whoever ordered this life knew
+    // nothing of one that another daemon had started as it died.
+    if recorded_generation(&place).is_some_and(|last| last >= order.generation) {
+        answer(BUSY);
+        return Ok(());
+    }
     let log = Log::open(&order.place, order.log_bytes).map_err(named)?;
     let (output, writer) = io::pipe()?;
     let output = Pipe::from(output);

@@ -3,12 +3,13 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Seek, Write};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use crate::api::{Ended, Lost, Order, PROGRAM_VERSION, Record, note_to_bytes};
+use crate::api::{Ended, Lost, Order, PROGRAM_VERSION, Record, note_of_bytes, note_to_bytes};
 use crate::model::{Exit, Timestamp};
 use crate::os::channel;
-use crate::os::files::Folder;
+use crate::os::files::{self, Folder};
 use crate::os::process::{self, Life};
 use crate::paths::ServerPlace;
 
@@ -20,6 +21,17 @@ pub(super) struct Notes<'a> {
     lost: LostNote,
 }
 
+/// The number of the server's last life, by what its shim recorded.
+pub(super) fn recorded_generation(place: &ServerPlace) -> Option<u64> {
+    let read = |path: PathBuf| {
+        let (bytes, _) = files::read_small(&path, MAX_RECORD).ok()?;
+        note_of_bytes::<Record>(&bytes)
+    };
+    read(place.record()).or_else(|| read(place.record_backup())).map(|record| record.generation)
+}
+
+/// More than any record has.
+const MAX_RECORD: u64 = 1 << 20;
 /// The files of the record and of the end, the second copy first.
 const RECORD: [&str; 2] = ["record.json.backup", "record.json"];
 const ENDS: [&str; 2] = ["exit.json.backup", "exit.json"];

@@ -651,6 +651,40 @@ fn a_shim_that_a_dying_daemon_started_is_taken_over_however_late_it_reports() {
 }
 
 #[test]
+fn the_end_of_a_shim_that_had_the_number_of_a_start_is_not_the_end_of_that_start() {
+    let mut bench = Bench::new(WEB);
+    bench.ask("web", Wish::Up);
+    assert_eq!(bench.spawn_of("web"), Some(1));
+    // An earlier daemon had ordered a first life as it died; that ended before the order for ours arrived.
+    bench.ended("web", 1, 3);
+    let busy = Err(Refused::Passing("an earlier life of it has not ended yet".to_owned()));
+    bench.tell(Event::Spawned { id: web(), generation: 1, outcome: busy });
+    assert_eq!(bench.state("web"), State::Waiting);
+    assert_eq!(bench.fleet.status(&web()).unwrap().exit.code, Some(3), "it is told how that one ended");
+    bench.after(1_000);
+    assert_eq!(bench.spawn_of("web"), Some(2), "no number is used twice");
+    bench.spawned("web", 2).seen("web", 2, vec![socket(20_000, 200)]);
+    bench.ended("web", 1, 3);
+    assert_eq!(bench.state("web"), State::Ready, "what is told of it late is not about ours");
+}
+
+#[test]
+fn a_failed_server_that_is_stopped_rests_and_says_why_it_had_failed() {
+    for wish in [Wish::Down, Wish::End] {
+        let mut bench = Bench::new(&format!("{WEB}\nrestart = 'never'"));
+        let generation = bench.ready("web");
+        bench.ended("web", generation, 3);
+        assert_eq!(bench.state("web"), State::Failed);
+        bench.ask("web", wish);
+        assert_eq!((bench.state("web"), bench.reason("web").as_str()), (State::Stopped, "ended with exit code 3"));
+        assert_eq!(bench.fleet.status(&web()).unwrap().exit.code, Some(3));
+        assert!(bench.does(|e| matches!(e, Effect::MarkDown { .. })), "the next daemon is not to tell it as failed");
+        bench.ask("web", Wish::Up);
+        assert!(bench.spawn_of("web").is_some() && bench.reason("web").is_empty());
+    }
+}
+
+#[test]
 fn a_shim_that_a_dying_daemon_started_is_stopped_when_down_was_asked_for_since() {
     let mut bench = Bench::new(WEB);
     bench.ask("web", Wish::Down);

@@ -243,6 +243,29 @@ fn announced_in(source: &Source, registry: &Registry, listening: &[Listening]) -
     holds.then(|| Announced { repo: repo.name.clone(), server: None, tool, pid: Some(pid), port })
 }
 
+/// Whether one of these processes, which are the user's and hold sockets `on_port`, serves `root` by its tool's own file,
+/// wherever it works. Such a file is a claim, and nobody is ended for it alone. What ties the live process to the repo is
+/// all of this at once: the file is the user's own, in the folder where that tool keeps them; it names this very process,
+/// which runs that tool, began before the file was written, and itself holds the port that the file names; and the folder
+/// that it says it serves is inside the repo. Whoever could forge that could signal the process themselves.
+pub(super) fn is_said_to_serve(pids: &[u32], root: &Path, on_port: &[Listening]) -> bool {
+    let user = user_place();
+    let shelves = user.shelves().into_iter();
+    let mut sources = shelves.flat_map(|shelf| sources_of_shelf(&shelf, names_in(&shelf.folder)));
+    sources.any(|source| {
+        let Some((said, stamp)) = read(&source).filter(|_| files::is_own_file(&source.path)) else { return false };
+        let (Some(pid), Some(port), Some(folder)) = (said.pid, said.port, said.root.clone()) else { return false };
+        let place = ProcessPlace { pid, arguments: process::arguments_of(pid), ..ProcessPlace::default() };
+        let sockets: Vec<Listening> = on_port.iter().filter(|socket| socket.port == port).copied().collect();
+        let is_inside = folder.starts_with(root) || std::fs::canonicalize(&folder).is_ok_and(|it| it.starts_with(root));
+        pids.contains(&pid)
+            && is_inside
+            && is_in_words(source.tool, &place)
+            && is_that_life(pid, &said, &source, &stamp)
+            && !sockets::owned_by(&[pid], &sockets).sockets.is_empty()
+    })
+}
+
 /// How long after it listens Jupyter may take to write its files.
 const PAGE_AFTER: Duration = Duration::from_secs(3);
 const PAGE_PAUSE: Duration = Duration::from_millis(20);

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use super::Spot;
-use super::announced::told_by;
+use super::announced::{is_said_to_serve, told_by};
 use super::tree::ports_named_in;
 use crate::model::{Instance, Timestamp};
 use crate::os::files::read_beginning;
@@ -485,8 +485,8 @@ pub fn external_names(repo: &Repo) -> Vec<String> {
     names
 }
 
-/// Verifies at this moment that `external` is who it was, is the user's, works inside `root` and holds its socket; says
-/// what is not so.
+/// Verifies at this moment that `external` is who it was, is the user's, holds its socket, and works inside `root` or
+/// announces that it serves it ([`is_said_to_serve`]); says what is not so.
 pub fn verify(external: &External, root: &Path) -> Result<(), String> {
     let pid = external.owner.pid;
     let held = match Process::hold_instance(&external.owner) {
@@ -511,8 +511,12 @@ pub fn verify(external: &External, root: &Path) -> Result<(), String> {
         });
     }
     let is_inside = |pid: u32| process::working_dir(pid).is_some_and(|folder| folder.starts_with(root));
-    if !pids.iter().any(|pid| is_inside(*pid)) && !is_inside(external.head.pid) {
-        return Err(format!("process {pid} does not work inside `{}`", root.display()));
+    let works_inside = pids.iter().any(|pid| is_inside(*pid)) || is_inside(external.head.pid);
+    if !works_inside && !is_said_to_serve(&pids, root, &on_port) {
+        return Err(format!(
+            "process {pid} does not work inside `{}`, and nothing that could be verified says that it serves it",
+            root.display()
+        ));
     }
     // All of that was about the life that is meant, if it goes on.
     if held.has_ended() { Err(format!("process {pid} has ended")) } else { Ok(()) }

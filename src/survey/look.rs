@@ -11,7 +11,7 @@ use super::patience::ask_each;
 use super::record::{EndedRun, LastRun, lost_output, run_record};
 use super::repo::{Remembered, manifest_of, plans_of, remembered_plans_of};
 use super::tree::sockets_of;
-use super::{Effort, Finder, Sighting, Spot, Store, Words};
+use super::{Effort, Finder, Remains, Sighting, Spot, Store, Words, leave_out_remains};
 use crate::model::{Instance, Moment, Origin, ServerId, Status, Timestamp};
 use crate::os::files::FileError;
 use crate::os::process::Process;
@@ -60,6 +60,7 @@ pub fn look_at(store: &Store, repos: &[Repo]) -> (Vec<Status>, Vec<String>) {
 fn externals_of(store: &Store, listening: &[Listening]) -> BTreeMap<String, Vec<External>> {
     let registry = store.registry().value.repos.clone();
     let listening = listening.to_vec();
+    let places = store.places().clone();
     // Port files of the repos are read for it.
     let found = ask_each(vec![registry], move |repos: Vec<Repo>| {
         let announcing = repos.iter().filter_map(|repo| {
@@ -67,7 +68,9 @@ fn externals_of(store: &Store, listening: &[Listening]) -> BTreeMap<String, Vec<
             Some((repo.name.clone(), servers.filter_map(|server| Some((server.name, server.announce?))).collect()))
         });
         let announced = announcements(&repos, &announcing.collect(), &listening);
-        Finder::default().find(&repos, &listening, |_| false, &announced, Effort::All)
+        let mut found = Finder::default().find(&repos, &listening, |_| false, &announced, Effort::All);
+        leave_out_remains(&mut found, &[], &places);
+        found
     });
     found.into_iter().flatten().next().unwrap_or_default()
 }
@@ -112,6 +115,8 @@ fn events_of(
     listening: &[Listening],
 ) -> Vec<Event> {
     let mut events = Vec::new();
+    // What a killed shim left behind is nobody's server: a daemon ends it.
+    let mut left = Vec::new();
     match run_record(place) {
         Some(LastRun::Alive(adoption)) => {
             let (generation, shim, asked) = (adoption.generation, adoption.shim.clone(), adoption.asked_port);
@@ -129,6 +134,7 @@ fn events_of(
             earlier_boot: false,
             lost_shim,
         })) => {
+            left = lost_shim.as_ref().map(Remains::alive).unwrap_or_default();
             let meant = if down { Meant::Down } else { Meant::UpUnattended };
             let is_quiet = (down && given_up.is_none()) || exit.is_success();
             let lines = if is_quiet { 0 } else { LAST_LINES };
@@ -144,6 +150,8 @@ fn events_of(
         _ => {}
     }
     let found = Spot::of_server(root, &id.server, is_default).inspect().map(Found::from);
+    let is_left = |owner: &Instance| left.iter().any(|process| process.instance().is_same_life(owner));
+    let found = found.filter(|found| !found.owner.as_ref().is_some_and(is_left));
     if found.is_none() {
         events.push(Event::FileRefused { id: id.clone(), why: "no daemon runs that would write it".to_owned() });
     }

@@ -58,16 +58,16 @@ pub(crate) use plain::Plain;
 #[cfg(feature = "launch")]
 pub(crate) use plain::{Lines, presentable};
 #[cfg(feature = "launch")]
-pub(crate) use ports::ports_in_turn;
+pub(crate) use ports::{HeldPort, ports_in_turn, runtime_folder};
 pub use publish::{Publication, publish};
 #[cfg(feature = "cli")]
-pub use record::{EndedRun, LastRun, lost_output, run_record};
+pub use record::{EndedRun, LastRun, lay_to_rest, lost_output, run_record};
 #[cfg(feature = "cli")]
 pub(crate) use record::{mend_records, read_record};
 #[cfg(feature = "cli")]
-pub use remains::Remains;
-#[cfg(feature = "cli")]
 pub(crate) use remains::run_mark;
+#[cfg(feature = "cli")]
+pub use remains::{Remains, leave_out_remains};
 #[cfg(feature = "cli")]
 pub use repo::{Files, Remembered, Untrusted, approval_in, detection_in, manifest_of, plans_of, remembered_plans_of};
 #[cfg(feature = "cli")]

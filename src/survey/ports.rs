@@ -1,6 +1,42 @@
-//! The order in which ports are tried.
+//! Which port is asked for: the order in which ports are tried, and the lock that keeps one from being given out twice.
 
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
+
+use crate::os::files::{Folder, shared_runtime_folder};
+use crate::os::lock::Lock;
+
+/// A port that no other program here gives out while this is held: between its choice and the server's `bind` it is free.
+#[derive(Debug)]
+pub(crate) struct HeldPort {
+    /// Its number.
+    pub(crate) port: u16,
+    _lock: Option<Lock>,
+}
+
+impl HeldPort {
+    /// `None` while the daemon, a `pierhead run` or another program holds it, for a server that does not listen yet.
+    pub(crate) fn attempt(port: u16) -> Option<Self> {
+        let Some(folder) = runtime_folder("ports") else { return Some(Self::unlocked(port)) };
+        match Lock::attempt(&folder.join(port.to_string())) {
+            Ok(None) => None,
+            // A lock that cannot be had at all is no reason to give out no port.
+            lock => Some(Self { port, _lock: lock.ok().flatten() }),
+        }
+    }
+
+    /// One that has to be that one, whoever else was told of it.
+    pub(crate) fn unlocked(port: u16) -> Self {
+        Self { port, _lock: None }
+    }
+}
+
+/// A private folder of this name that all of this user's programs agree on; `None` where there can be none.
+pub(crate) fn runtime_folder(name: &str) -> Option<PathBuf> {
+    let folder = shared_runtime_folder(name)?;
+    Folder::make(&folder).ok()?;
+    Some(folder)
+}
 
 /// The last one first, if it is in the range; then all of the range, from a place that `seed` decides, so that a lost
 /// memory finds the same ports again.

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use super::remains::Remains;
 use crate::api::{Ended, Lost, Record, note_of_bytes};
 use crate::model::{Exit, Timestamp};
-use crate::os::files::{self, Durability};
+use crate::os::files::{self, Durability, FileError};
 use crate::os::process::{self, Process};
 use crate::paths::ServerPlace;
 use crate::supervisor::Adoption;
@@ -76,6 +76,14 @@ pub fn run_record(place: &ServerPlace) -> Option<LastRun> {
     let lost_shim = (!gone && !earlier_boot).then_some(remains);
     let exit = leader_exit.unwrap_or_default();
     Some(LastRun::Ended(EndedRun { generation, exit, down, given_up, restarts, earlier_boot, lost_shim }))
+}
+
+/// Notes that a server that rests is meant to: whoever looks next does not tell it as failed. For when no daemon runs.
+///
+/// # Errors
+/// When its folder cannot be written.
+pub fn lay_to_rest(place: &ServerPlace) -> Result<(), FileError> {
+    files::Folder::make(&place.0)?.renew("down", b"")
 }
 
 /// What the last shim of a server wrote when it began.

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use super::record::{LastRun, run_record};
 use crate::api::Record;
 use crate::model::Instance;
 use crate::os::process::Process;
 use crate::os::tree;
-use crate::paths::ServerPlace;
+use crate::paths::{Places, ServerPlace};
+use crate::supervisor::External;
 
 /// The traces of a life whose shim was killed: what its tree is known by, now that nothing holds it together.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +49,26 @@ impl Remains {
         });
         found.into_values().collect()
     }
+}
+
+/// Leaves out of what was `found` in each repo what killed shims of its own servers left behind: it hangs below nobody any
+/// more, may have lost its mark, and is ended by the next look at its server. What is `known` was told before, and stays.
+pub fn leave_out_remains(found: &mut BTreeMap<String, Vec<External>>, known: &[Instance], places: &Places) {
+    let is_new = |external: &External| !known.iter().any(|owner| owner.is_same_life(&external.owner));
+    for (repo, externals) in found.iter_mut().filter(|(_, externals)| externals.iter().any(is_new)) {
+        let left = remains_in(repo, places);
+        let is_left = |owner: &Instance| left.iter().any(|process| process.instance().is_same_life(owner));
+        externals.retain(|external| !is_left(&external.owner));
+    }
+}
+
+fn remains_in(repo: &str, places: &Places) -> Vec<Process> {
+    let folders = std::fs::read_dir(places.servers().join(repo)).into_iter().flatten().flatten();
+    let lost = folders.filter_map(|folder| match run_record(&ServerPlace(folder.path())) {
+        Some(LastRun::Ended(ended)) => ended.lost_shim,
+        _ => None,
+    });
+    lost.flat_map(|remains| remains.alive()).collect()
 }
 
 fn is_alive(instance: &Instance) -> bool {

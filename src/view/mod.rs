@@ -162,36 +162,9 @@ fn started_by(origin: Option<Origin>) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Exit;
 
     fn server(name: &str, state: State) -> Status {
-        let is_ready = state == State::Ready;
-        Status {
-            repo: "shop".to_owned(),
-            root: "/src/shop".into(),
-            server: name.to_owned(),
-            default: name == "web",
-            state,
-            origin: is_ready.then_some(Origin::Spawned),
-            pid: is_ready.then_some(4242),
-            host: is_ready.then(|| "127.0.0.1".to_owned()),
-            port: is_ready.then_some(21_734),
-            url: is_ready.then(|| "http://127.0.0.1:21734/".to_owned()),
-            since: Some(Timestamp(1_000_000)),
-            verdict: is_ready.then(|| "live".to_owned()),
-            reason: (!is_ready).then(|| "ended with exit code 1".to_owned()),
-            last_lines: if is_ready { Vec::new() } else { vec!["no such table".to_owned()] },
-            missing: false,
-            exit: if is_ready { Exit::default() } else { Exit::with_code(1, Timestamp(1_000_000)) },
-            restarts: 0,
-            next_try: None,
-            command: Some("npm run dev".to_owned()),
-            also: Vec::new(),
-            watched: false,
-            trusted: true,
-            port_file: "/src/shop/.pm/server.json".into(),
-            log: Some("/state/output.log".into()),
-        }
+        crate::example::told(&format!("shop/{name}"), state, Timestamp(1_000_000))
     }
 
     #[test]

@@ -11,7 +11,7 @@ use pierhead::os::{sockets, tree};
 use pierhead::survey::{Told, told_by};
 use rustix::process::Signal;
 
-use crate::limits::{wait_for_file, wait_in_folder};
+use crate::limits::{wait_for_file, wait_gone, wait_in_folder};
 use crate::repo::Repo;
 use crate::sandbox::{Running, Sandbox};
 
@@ -581,7 +581,9 @@ fn a_jupyter_that_works_elsewhere_belongs_to_the_repo_that_it_serves() {
         .collect();
     assert!(leaking.is_empty(), "{leaking:?}");
     assert!(events.seen.iter().all(|event| !event.to_string().contains(&token)));
-    server.signal(Signal::KILL);
+    // Told to end by name, what it announces is verified once more, and then it is.
+    sandbox.run(["down", &id]).ok().says("stopped");
+    wait_gone(server.pid());
     events.wait_no_longer(&id);
 }
 

@@ -261,3 +261,68 @@ fn a_daemon_that_stands_still_is_said_to_and_hides_nothing() {
     kill(daemon, Signal::CONT);
     sandbox.run(["wait", "shop"]).ok();
 }
+
+#[test]
+fn a_daemon_that_a_server_starts_is_no_part_of_that_server() {
+    for is_killed in [false, true] {
+        let sandbox = Sandbox::new();
+        let go = sandbox.arg("go");
+        let script = format!(
+            "read line < {go}; {pierhead} up blog && touch {up}; exec {fixture}",
+            pierhead = crate::sandbox::pierhead().display(),
+            up = sandbox.arg("up"),
+            fixture = crate::sandbox::fixture().display(),
+        );
+        sandbox.finish(sandbox.program("mkfifo").arg(&go)).ok();
+        sandbox.repo("shop").server_with("web", &serde_json::to_string(&script).unwrap()).add();
+        let blog = sandbox.repo("blog").server("web", "").add();
+        sandbox.run(["up", "shop", "--no-wait"]).ok();
+        let record = sandbox.path("s/pierhead/servers/shop/web/record.json");
+        wait_for_file(&record);
+        sandbox.kill_daemon();
+        // The command goes on, and asks for another server: nobody else is there to start the daemon that this takes.
+        std::fs::write(&go, "on\n").unwrap();
+        wait_for_file(&sandbox.path("up"));
+        let shim: u32 = crate::repo::number_in(&crate::repo::read_record(&record)["shim"], "pid");
+        let daemon = sandbox.daemon_pid().expect("one was started");
+        assert!(above(daemon).contains(&shim), "it could not leave: {:?}, {shim}", above(daemon));
+        let environment = std::fs::read_to_string(format!("/proc/{daemon}/environ")).unwrap();
+        assert!(!environment.contains("PIERHEAD_RUN") && !environment.contains("PM_CONFIG_DIR"), "{environment}");
+        if is_killed {
+            sandbox.kill_daemon();
+            sandbox.daemon();
+        }
+        let served = sandbox.run(["wait", "shop"]).ok();
+        assert_ne!(served.line(), sandbox.run(["url", "blog"]).ok().line(), "each has its own sockets");
+        sandbox.run(["down", "shop"]).ok().says("shop/web: stopped");
+        wait_gone(shim);
+        assert_eq!(sandbox.status("shop")["state"], "stopped");
+        assert_eq!((sandbox.status("blog")["state"].as_str(), get(blog.port()).status), (Some("ready"), 200));
+        assert!(is_killed || sandbox.daemon_pid() == Some(daemon), "the daemon lives on");
+    }
+}
+
+/// The processes above one, its parent first.
+fn above(pid: u32) -> Vec<u32> {
+    let parent = |pid: u32| {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+        status.lines().find_map(|line| line.strip_prefix("PPid:")?.trim().parse().ok()).filter(|parent| *parent > 0)
+    };
+    std::iter::successors(parent(pid), |pid| parent(*pid)).collect()
+}
+
+#[test]
+fn a_repo_that_is_registered_again_goes_on_where_it_was() {
+    let sandbox = Sandbox::new();
+    let repo = sandbox.repo("shop").server("web", "--exit 7").set("restart = \"never\"").add();
+    sandbox.run(["up", "shop"]).code_is(1);
+    let life = || crate::repo::read_record(&sandbox.path("s/pierhead/servers/shop/web/record.json"));
+    let first: u64 = crate::repo::number_in(&life(), "generation");
+    sandbox.run(["remove", "shop"]).ok();
+    sandbox.run(["add", &repo.arg(), "--name", "shop", "--yes"]).ok();
+    let status = sandbox.status("shop");
+    assert_eq!((&status["state"], &status["exit"]["code"]), (&"stopped".into(), &7.into()), "{status}");
+    sandbox.run(["up", "shop"]).code_is(1);
+    // By its number a life is told from the one whose end is still on the disk.
+    assert!(crate::repo::number_in::<u64>(&life(), "generation") > first);
+}

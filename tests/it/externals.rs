@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::events::{Events, is_served};
 use crate::http::get_url;
-use crate::limits::{self, Removal};
+use crate::limits::{self, Removal, wait_gone};
 use crate::repo::{Repo, number_in};
 use crate::sandbox::{Running, Sandbox, fixture, kill};
 use crate::zoo;
@@ -552,4 +552,35 @@ fn a_repo_that_is_forgotten_keeps_no_port_file_and_its_server_runs_on() {
     sandbox.run(["remove", "shop"]).ok();
     removal.wait();
     assert!(limits::is_alive(server.pid()));
+}
+
+#[test]
+fn what_a_killed_shim_left_behind_is_never_told_as_somebody_elses() {
+    let sandbox = Sandbox::new();
+    // Without its mark in the environment, and below nobody.
+    let command = serde_json::to_string(&["/usr/bin/env", "-i", &crate::sandbox::fixture().display().to_string()]);
+    let repo = sandbox.repo("shop").server_with("web", &command.unwrap()).set("restart = \"never\"").add();
+    let kill_above = |pid: u32| {
+        sandbox.kill_daemon();
+        let record = crate::repo::read_record(&sandbox.path("s/pierhead/servers/shop/web/record.json"));
+        let shim: u32 = crate::repo::number_in(&record["shim"], "pid");
+        crate::sandbox::kill(shim, Signal::KILL);
+        wait_gone(shim);
+        assert!(crate::limits::is_alive(pid));
+    };
+    sandbox.run(["up", "shop"]).ok();
+    let pid = repo.pid();
+    kill_above(pid);
+    assert_ne!(sandbox.status("shop")["origin"], "external", "nor by who looks without a daemon");
+    sandbox.run(["down", "shop/web"]).ok().says("shop/web: stopped");
+    wait_gone(pid);
+
+    sandbox.run(["up", "shop"]).ok();
+    let pid = repo.pid();
+    kill_above(pid);
+    let mut events = sandbox.events();
+    sandbox.run(["up", "shop"]).ok();
+    events.wait_served("shop/web");
+    wait_gone(pid);
+    assert!(events.seen.iter().all(|event| event["server"]["origin"] != "external"), "{:#?}", events.seen);
 }

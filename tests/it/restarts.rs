@@ -54,6 +54,29 @@ fn up_after_a_failure_starts_anew() {
 }
 
 #[test]
+fn a_failed_server_that_is_stopped_is_failed_no_more() {
+    let sandbox = Sandbox::new();
+    sandbox.repo("shop").server("web", "").server("worker", "--exit 3").set("restart = \"never\"").add();
+    let state = || sandbox.status("shop/worker")["state"].clone();
+    for target in [&["shop"][..], &["shop/worker"], &["--all"]] {
+        sandbox.run(["up", "shop", "shop/worker"]).code_is(1);
+        assert_eq!(state(), "failed");
+        sandbox.run(["down"].iter().chain(target)).ok().says("shop/worker: stopped");
+        let status = sandbox.status("shop/worker");
+        assert_eq!((&status["state"], &status["exit"]["code"]), (&"stopped".into(), &3.into()), "{status}");
+        assert!(status["reason"].as_str().unwrap().contains("exit code 3"), "it is told on why: {status}");
+    }
+    // Nor is it for the next daemon, or for who looks without one; and to say so no daemon is started.
+    sandbox.run(["up", "shop/worker"]).code_is(1);
+    sandbox.run(["daemon", "stop"]).ok();
+    assert_eq!(state(), "failed");
+    sandbox.run(["down", "shop"]).ok().says("shop/worker: stopped");
+    assert_eq!((state(), sandbox.daemon_pid()), ("stopped".into(), None));
+    sandbox.daemon();
+    assert_eq!(state(), "stopped");
+}
+
+#[test]
 fn what_a_dead_leader_leaves_behind_is_cleared_before_the_restart() {
     let sandbox = Sandbox::new();
     let repo = sandbox.repo("shop").server("web", "--workers 2").set("ready = \"log:listening\"").add();

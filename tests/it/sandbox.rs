@@ -1,6 +1,7 @@
 //! A user of one's own: home, settings, state and runtime folders, and nothing of the real user's environment.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -515,13 +516,19 @@ pub(crate) fn fixture() -> PathBuf {
 const PORTS: u16 = 50;
 
 /// A range of ports that no other sandbox uses while the answer is held. Each user's daemon avoids what listens, and
-/// what it gave out itself; of what another user's daemon is about to give out it knows nothing.
+/// what it gave out itself; of what another user's daemon is about to give out it knows nothing. A test that was killed
+/// holds its range no more, but its daemon may live, and has its discovery there.
 fn reserve_ports(count: u16) -> (u16, Vec<fs::File>) {
     let folder = std::env::temp_dir().join("pierhead-test-ports");
     fs::create_dir_all(&folder).expect("make a folder");
     let (slots, wanted) = (10_000 / PORTS, count.div_ceil(PORTS));
     let begin = u16::try_from(std::process::id() % u32::from(slots)).unwrap_or(0);
+    let listening = listening_ports();
     let reserve = |slot: u16| {
+        let first = 20_000 + slot * PORTS;
+        if listening.range(first..first + PORTS).next().is_some() {
+            return None;
+        }
         let file = fs::File::create(folder.join(slot.to_string())).expect("make a lock file");
         file.try_lock().is_ok().then_some(file)
     };
@@ -531,6 +538,19 @@ fn reserve_ports(count: u16) -> (u16, Vec<fs::File>) {
         }
     }
     panic!("all ports are reserved");
+}
+
+/// Every TCP port that something listens on.
+fn listening_ports() -> BTreeSet<u16> {
+    const LISTEN: &str = "0A";
+    let tables = ["tcp", "tcp6"].map(|table| fs::read_to_string(format!("/proc/net/{table}")).unwrap_or_default());
+    let port = |line: &str| {
+        let mut fields = line.split_whitespace().skip(1);
+        let (local, state) = (fields.next()?, fields.nth(1)?);
+        let port = local.rsplit(':').next()?;
+        (state == LISTEN).then(|| u16::from_str_radix(port, 16).ok()).flatten()
+    };
+    tables.iter().flat_map(|table| table.lines().filter_map(port)).collect()
 }
 
 fn number(pid: u32) -> Option<Pid> {

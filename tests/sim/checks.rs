@@ -292,6 +292,8 @@ pub(crate) fn the_last_request_wins(reference: &Reference, shown: &Status, needs
         "5: down was asked for last, and it runs"
     );
     demand!(!matches!(shown.state, State::Stopping | State::Waiting), "10: at rest, and {}", brief(shown));
+    let is_down = matches!(wish, Some(Wish::Down | Wish::End)) && !*is_unsure;
+    demand!(!is_down || shown.state != State::Failed, "5: down was asked for last: {}", brief(shown));
     if lives {
         return Ok(());
     }

@@ -156,9 +156,17 @@ impl Reference {
                     self.end(&end, policy, now_ms);
                 }
             }
-            Err(_) if !self.is_wanted => {}
-            Err(Refused::Final(_)) => self.is_explained = true,
-            Err(Refused::Passing(_)) => self.again(false, now_ms),
+            Err(refused) => {
+                if let Some(end) = early_end {
+                    self.ended = self.ended.max(generation);
+                    self.exit = end.exit;
+                }
+                match refused {
+                    _ if !self.is_wanted => {}
+                    Refused::Final(_) => self.is_explained = true,
+                    Refused::Passing(_) => self.again(false, now_ms),
+                }
+            }
         }
         Told::News
     }

@@ -313,9 +313,10 @@ impl World {
     }
 
     fn lock(&mut self, flight: usize) {
-        let Flight { slot, ref shim, .. } = self.flights[flight];
+        let Flight { slot, generation, ref shim, .. } = self.flights[flight];
         let pid = shim.pid;
-        if self.servers[slot].lock.is_some() {
+        let last = self.servers[slot].record.as_ref().map(|record| record.generation);
+        if self.servers[slot].lock.is_some() || last.is_some_and(|last| last >= generation) {
             self.flights[flight].answer = Some(Answer::Busy);
             return self.end(pid);
         }

@@ -23,6 +23,13 @@ mod shell;
 use std::fs::{DirBuilder, File, TryLockError};
 use std::process::ExitCode;
 
+#[cfg(test)]
+use pierhead::model;
+
+#[cfg(test)]
+#[path = "../../../tests/cases/status.rs"]
+mod example;
+
 #[cfg(target_os = "linux")]
 use linux::{check, run};
 #[cfg(not(target_os = "linux"))]

@@ -97,7 +97,7 @@ fn shown(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::app::tests::server;
+    use crate::example::server;
 
     #[test]
     fn what_goes_wrong_is_told_and_what_was_asked_for_is_not() {

@@ -2,18 +2,26 @@
 
 use std::fs;
 use std::io;
+use std::path::Path;
 
 use super::process::{self, Process, stat};
 use crate::model::{Instance, Signal};
+use crate::os::lock;
 
 /// The living descendants of `root`, parents before children, without `root`. Reads `/proc/PID/task/*/children`, which
 /// costs what the tree costs and not what the machine does.
+///
+/// Left out are this process and whatever [stands apart](stands_apart), with all that is below them: who starts a daemon
+/// from inside a server's tree has it below that server's shim, and no process can leave the tree of a subreaper.
 pub fn descendants(root: u32) -> Vec<u32> {
+    let me = std::process::id();
     let mut found = vec![root];
     let mut next = 0;
     while next < found.len() {
         for child in children(found[next]) {
-            if !found.contains(&child) {
+            // What was left behind hangs below the root itself.
+            let is_apart = child == me || (next == 0 && root != me && stands_apart(child));
+            if !is_apart && !found.contains(&child) {
                 found.push(child);
             }
         }
@@ -21,6 +29,24 @@ pub fn descendants(root: u32) -> Vec<u32> {
     }
     found.remove(0);
     found
+}
+
+/// True for a daemon or a shim of Pierhead's: it runs as one, leads a session of its own, and holds the lock that only one
+/// of them can have. Neither is ever part of a server.
+pub fn stands_apart(pid: u32) -> bool {
+    let words = process::arguments_of(pid);
+    let program = words.first().and_then(|word| Path::new(word).file_stem());
+    program.is_some_and(|name| name == "pierhead")
+        && words.get(1).is_some_and(|word| word == "daemon" || word == "shim")
+        && stat(pid).is_ok_and(|stat| stat.session == pid)
+        && lock::is_held_by_process(pid)
+}
+
+/// True while this process, a subreaper, has a child that is part of what it runs.
+pub fn any_child_left() -> bool {
+    let children = children(std::process::id());
+    // Whoever asks has heard that there is one.
+    children.is_empty() || !children.into_iter().all(stands_apart)
 }
 
 /// Sends `signal` to every descendant of `root`, not to `root` itself, and gives the number of processes it reached.
@@ -67,13 +93,9 @@ const FREEZE_ROUNDS: usize = 100;
 
 fn freeze(root: &Process) {
     let mut still = Vec::new();
-    // A daemon that a command of the tree started is in it: it must not stop before it kills.
-    let me = std::process::id();
     for _ in 0..FREEZE_ROUNDS {
         // By life, not by number: one that is given out again in between is somebody new.
-        let fresh = send_to_all(root, Signal::Stop, |process| {
-            process.instance().pid != me && !still.contains(process.instance())
-        });
+        let fresh = send_to_all(root, Signal::Stop, |process| !still.contains(process.instance()));
         if fresh.is_empty() {
             return;
         }

@@ -16,8 +16,24 @@ use crate::os::files::{Stamp, stamp_of};
 /// The reading end of a pipe.
 pub type Pipe = OwnedFd;
 
-/// Lets what `command` starts, a daemon, outlive this process's terminal: on Unix by [`begin`], which it calls itself.
-pub fn detach(_command: &mut std::process::Command) {}
+/// Lets what `command` starts, a daemon, outlive this process's terminal: on Unix by [`leave_terminal`], which it calls
+/// itself. It inherits no open files: by what a server's tree holds open, what is left of it is found and ended.
+#[expect(unsafe_code, reason = "no safe call does something between fork and exec")]
+pub fn detach(command: &mut std::process::Command) {
+    use std::os::unix::process::CommandExt;
+    // SAFETY: between fork and exec it only makes system calls, and takes no memory and no lock.
+    unsafe { command.pre_exec(close_inherited_at_exec) };
+}
+
+#[allow(unsafe_code, clippy::unnecessary_wraps)]
+fn close_inherited_at_exec() -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    {
+        // SAFETY: takes numbers. Nothing is closed before the program is another one; older kernels refuse, and so be it.
+        unsafe { libc::syscall(libc::SYS_close_range, 3_u32, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+    }
+    Ok(())
+}
 
 /// Prepares `command`, a shim, to stand alone: outside of any repo's folder, which it would keep from being unmounted.
 /// On Windows it gets a console of its own.
@@ -106,7 +122,7 @@ pub fn wait_for(children: &ChildWatch, output: Option<&impl AsFd>) -> io::Result
 pub struct Collected {
     /// Those that have ended: number and how.
     pub ended: Vec<(u32, Exit)>,
-    /// True while there is a child, alive or not; on macOS also while an orphan of theirs lives in this process's
+    /// True while there is a child, alive or not, but for a daemon that a command of the tree left behind; on macOS also while an orphan of theirs lives in this process's
     /// session.
     pub any_left: bool,
 }
@@ -125,7 +141,7 @@ pub fn collect() -> Collected {
                 collected.ended.push((pid.as_raw_nonzero().get().cast_unsigned(), exit));
             }
             Ok(None) => {
-                collected.any_left = true;
+                collected.any_left = any_child_left();
                 return collected;
             }
             Err(Errno::INTR) => {}
@@ -137,8 +153,16 @@ pub fn collect() -> Collected {
     }
 }
 
+#[cfg(target_os = "linux")]
+use crate::os::linux::tree::any_child_left;
 #[cfg(target_os = "macos")]
 use crate::os::macos::orphans::are_left as orphans_are_left;
+
+/// Orphans are another's children there.
+#[cfg(target_os = "macos")]
+fn any_child_left() -> bool {
+    true
+}
 
 /// A subreaper's orphans are its children.
 #[cfg(target_os = "linux")]

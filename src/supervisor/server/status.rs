@@ -100,6 +100,7 @@ impl Server {
             since: self.since,
             verdict: self.file.as_ref().map(|file| file.verdict.word().to_owned()),
             reason: self.explain(),
+            spared: self.spared_shown().map(str::to_owned),
             exit: self.last_exit.clone(),
             last_lines: self.last_lines.clone(),
             restarts: self.restarts,
@@ -118,6 +119,16 @@ impl Server {
     fn theirs_shown(&self) -> Option<&Theirs> {
         let is_idle = matches!(self.phase, Phase::Stopped | Phase::Failed | Phase::Waiting { .. } | Phase::Ending(_));
         self.theirs.as_ref().filter(|_| is_idle)
+    }
+
+    /// Why what is shown of somebody else's was left alone.
+    fn spared_shown(&self) -> Option<&str> {
+        let (_, why) = self.spared.as_ref().filter(|(owner, _)| {
+            let found = self.theirs_shown().map(|theirs| &theirs.external.owner);
+            let named = || self.file.as_ref().or(self.stray.as_ref()).and_then(|file| file.owner.as_ref());
+            found.or_else(named).is_some_and(|shown| shown.is_same_life(owner))
+        })?;
+        (self.whereabouts().0 == Some(Origin::External) && !matches!(self.phase, Phase::Ending(_))).then_some(why)
     }
 
     fn whereabouts(&self) -> (Option<Origin>, Option<u32>, Option<(std::net::IpAddr, u16)>) {
@@ -155,15 +166,17 @@ impl Server {
         if let Phase::Ending(ending) = &self.phase {
             return self.reason.clone().or_else(|| Some(format!("told to end with {}", ending.ladder)));
         }
+        let spared = self.spared_shown().map(|why| format!("not stopped: {why}"));
         if let Some(theirs) = self.theirs_shown() {
             let pid = theirs.external.owner.pid;
             let lost = lost.map(|lost| format!("{lost}, and process {pid} still runs there"));
-            return lost.or_else(|| theirs.explain()).or_else(|| self.file_problem.clone());
+            return lost.or_else(|| theirs.explain(spared)).or_else(|| self.file_problem.clone());
         }
         if self.whereabouts().0 == Some(Origin::External) {
             let pid = self.file.as_ref().or(self.stray.as_ref()).map_or(0, |found| found.pid);
             let stray = || self.stray.as_ref().map(|_| format!("its port file is gone, and process {pid} is not"));
             let lost = lost.map(|lost| format!("{lost}, and process {pid} still runs there"));
+            let lost = lost.or(spared);
             return lost.or_else(|| self.file.as_ref().map_or_else(stray, |file| file.verdict.reason()));
         }
         if let Some(lost) = lost.clone().filter(|_| self.is_idle()) {

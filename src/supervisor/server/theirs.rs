@@ -13,8 +13,6 @@ pub(super) struct Theirs {
     pub(super) socket: Option<Socket>,
     pub(super) rivals: Vec<u16>,
     pub(super) also: Vec<u16>,
-    /// Why it was not ended when somebody asked for that.
-    spared: Option<String>,
     /// When its listener went.
     lost_ms: Option<u64>,
     /// When its port file was last written.
@@ -44,15 +42,15 @@ impl Theirs {
         [lost, self.recheck_ms].into_iter().flatten().min().unwrap_or(u64::MAX)
     }
 
-    /// What there is to say of it.
-    pub(super) fn explain(&self) -> Option<String> {
+    /// What there is to say of it; `spared` when it was to end, and was left alone.
+    pub(super) fn explain(&self, spared: Option<String>) -> Option<String> {
         if self.socket.is_none() {
             return Some("its listener is gone; a reload may bring it back".to_owned());
         }
         let ports: Vec<String> = self.rivals.iter().map(u16::to_string).collect();
         let rivals = (!ports.is_empty())
             .then(|| format!("listens on {} as well; which is its main port could not be told", ports.join(" and ")));
-        self.spared.as_ref().map(|why| format!("not stopped: {why}")).or(rivals)
+        spared.or(rivals)
     }
 }
 
@@ -129,11 +127,9 @@ impl Server {
             return;
         }
         let known = self.theirs.take();
-        let is_same_life = known.as_ref().is_some_and(|known| known.external.owner.is_same_life(&external.owner));
         let is_written = known.as_ref().is_some_and(|known| known.socket.as_ref() == Some(&socket));
         self.stray = None;
         self.followed = Some(socket.owner.clone());
-        let spared = known.as_ref().filter(|_| is_same_life).and_then(|known| known.spared.clone());
         let (written_ms, recheck_ms) = match &known {
             Some(known) if is_written => (known.written_ms, known.recheck_ms),
             _ => (now.mono_ms, None),
@@ -141,16 +137,8 @@ impl Server {
         if !is_written {
             out.push(Effect::WriteExternalFile { id: self.id.clone(), socket: socket.clone() });
         }
-        self.theirs = Some(Theirs {
-            external,
-            socket: Some(socket),
-            rivals,
-            also,
-            spared,
-            lost_ms: None,
-            written_ms,
-            recheck_ms,
-        });
+        self.theirs =
+            Some(Theirs { external, socket: Some(socket), rivals, also, lost_ms: None, written_ms, recheck_ms });
     }
 
     /// What was found is not found any more, or is told as another server.
@@ -278,6 +266,7 @@ impl Server {
         self.is_wanted = false;
         self.is_asked = true;
         self.reason = None;
+        self.spared = None;
         if matches!(self.phase, Phase::Waiting { .. }) {
             out.push(Effect::MarkDown { id: self.id.clone() });
         }
@@ -333,15 +322,12 @@ impl Server {
             return;
         }
         self.phase = Phase::Stopped;
-        match &mut self.theirs {
-            Some(theirs) => {
-                theirs.spared = Some(why);
-                if let Some(socket) = theirs.socket.clone() {
-                    theirs.written_ms = now.mono_ms;
-                    out.push(Effect::WriteExternalFile { id: self.id.clone(), socket });
-                }
-            }
-            None => self.reason = Some(format!("not stopped: {why}")),
+        self.spared = Some((owner.clone(), why));
+        if let Some(theirs) = &mut self.theirs
+            && let Some(socket) = theirs.socket.clone()
+        {
+            theirs.written_ms = now.mono_ms;
+            out.push(Effect::WriteExternalFile { id: self.id.clone(), socket });
         }
     }
 

@@ -4,41 +4,13 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use super::*;
-use crate::model::Exit;
 
 const HOUR: u64 = 3_600_000;
 const NOW: Timestamp = Timestamp(100 * HOUR);
 
 fn server(id: &str, state: State) -> Status {
-    let (repo, name) = id.split_once('/').unwrap();
-    let is_ready = state == State::Ready;
-    let has_failed = state == State::Failed;
-    Status {
-        repo: repo.to_owned(),
-        root: format!("/src/{repo}").into(),
-        server: name.to_owned(),
-        default: name == "web",
-        state,
-        origin: is_ready.then_some(Origin::Spawned),
-        pid: is_ready.then_some(4242),
-        host: is_ready.then(|| "127.0.0.1".to_owned()),
-        port: is_ready.then_some(21_734),
-        url: is_ready.then(|| "http://127.0.0.1:21734/".to_owned()),
-        since: (state != State::Stopped).then_some(Timestamp(98 * HOUR)),
-        verdict: None,
-        reason: has_failed.then(|| "ended with exit code 1".to_owned()),
-        last_lines: if has_failed { vec!["no such table".to_owned()] } else { Vec::new() },
-        missing: false,
-        exit: if has_failed { Exit::with_code(1, Timestamp(98 * HOUR)) } else { Exit::default() },
-        restarts: 0,
-        next_try: None,
-        command: Some("npm run dev".to_owned()),
-        also: Vec::new(),
-        watched: false,
-        trusted: true,
-        port_file: "/src/.pm/server.json".into(),
-        log: Some("/state/output.log".into()),
-    }
+    let shown = crate::example::told(id, state, Timestamp(98 * HOUR));
+    Status { since: shown.since.filter(|_| state != State::Stopped), ..shown }
 }
 
 fn menu_of(servers: &[Status], change: impl FnOnce(&mut Scene<'_>)) -> Vec<Entry> {
@@ -99,8 +71,8 @@ fn the_menu_reads_so() {
   --
   Open
   Start
-  [Stop]
-  [Restart]
+  Stop
+  Restart
   --
   [Watch it]
   Show logs

@@ -1,40 +1,9 @@
 //! What follows from what, as tables.
 
-use pierhead::model::{Exit, Origin};
+use pierhead::model::Origin;
 
 use super::*;
-
-/// A server in a state, as the daemon would show it.
-pub(crate) fn server(id: &str, state: State) -> Status {
-    let (repo, name) = id.split_once('/').unwrap();
-    let is_ready = state == State::Ready;
-    Status {
-        repo: repo.to_owned(),
-        root: format!("/src/{repo}").into(),
-        server: name.to_owned(),
-        default: true,
-        state,
-        origin: is_ready.then_some(Origin::Spawned),
-        pid: is_ready.then_some(4242),
-        host: is_ready.then(|| "127.0.0.1".to_owned()),
-        port: is_ready.then_some(21_734),
-        url: is_ready.then(|| "http://127.0.0.1:21734/".to_owned()),
-        since: Some(Timestamp(0)),
-        verdict: None,
-        reason: None,
-        last_lines: Vec::new(),
-        missing: false,
-        exit: Exit::default(),
-        restarts: 0,
-        next_try: None,
-        command: Some("npm run dev".to_owned()),
-        also: Vec::new(),
-        watched: false,
-        trusted: true,
-        port_file: "/src/.pm/server.json".into(),
-        log: Some("/state/output.log".into()),
-    }
-}
+use crate::example::server;
 
 fn app(servers: &[(&str, State)]) -> App {
     let mut app = App::new(Memory::default(), Manner::Sentence, "/state/servers".into());
