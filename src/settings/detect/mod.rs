@@ -248,6 +248,14 @@ impl Candidate {
         Self { detected, serves: study.serves }
     }
 
+    /// It never listens: whatever it says first will do.
+    fn worker(mut self) -> Self {
+        self.serves = Serves::No;
+        self.detected.port = PortUse::None;
+        self.detected.settings.ready = Ready::Log(".".to_owned());
+        self
+    }
+
     fn named(mut self, name: &str) -> Self {
         name.clone_into(&mut self.detected.settings.name);
         self

@@ -169,7 +169,7 @@ fn files_of(ground: &Ground, project: Option<&Table>) -> Vec<String> {
 fn other_files(ground: &Ground, known: &[String]) -> Vec<String> {
     const NO_APPS: [&str; 5] = ["setup.py", "manage.py", "conftest.py", "noxfile.py", "tasks.py"];
     let is_other = |name: &str| {
-        name.ends_with(".py")
+        name.strip_suffix(".py").is_some()
             && !known.iter().any(|known| known == name)
             && !NO_APPS.contains(&name)
             && !name.starts_with("test_")
@@ -178,11 +178,13 @@ fn other_files(ground: &Ground, known: &[String]) -> Vec<String> {
     let names = ground.entries().iter().filter(|entry| !entry.is_folder && is_other(&entry.name));
     let mut names: Vec<String> = names.map(|entry| entry.name.clone()).collect();
     names.sort();
-    names.truncate(MOST_OTHERS);
+    // What may be looked at is for all folders of the repo together.
+    names.truncate(if ground.is_top() { MOST_OTHERS } else { MOST_OTHERS_BELOW });
     names
 }
 
 const MOST_OTHERS: usize = 12;
+const MOST_OTHERS_BELOW: usize = 3;
 
 /// What runs a file that is called as apps are.
 fn app(ground: &Ground, path: &str) -> Option<Candidate> {

@@ -9,7 +9,7 @@ pub(super) fn find(ground: &Ground) -> Found {
     if !bare.servers.is_empty() {
         return bare;
     }
-    let candidate = caddy(ground).or_else(|| made(ground)).or_else(|| sphinx(ground)).or_else(|| jupyter(ground));
+    let candidate = caddy(ground).or_else(|| made(ground)).or_else(|| sphinx(ground));
     Found::of(candidate.or_else(|| files(ground)).or_else(|| notebooks(ground)))
 }
 
@@ -75,12 +75,6 @@ fn sphinx(ground: &Ground) -> Option<Candidate> {
     Some(Candidate::new("web", &line, ground, format!("{file} is Sphinx's, and {by} names sphinx-autobuild")))
 }
 
-/// Jupyter, by settings of it.
-fn jupyter(ground: &Ground) -> Option<Candidate> {
-    let files = ["jupyter_server_config.py", "jupyter_lab_config.py", "jupyter_server_config.json"];
-    ground.first(&files).map(|file| lab(ground, file))
-}
-
 /// A repo of notebooks. In a folder of a larger one they explain something.
 fn notebooks(ground: &Ground) -> Option<Candidate> {
     if !ground.is_top() {
@@ -88,7 +82,8 @@ fn notebooks(ground: &Ground) -> Option<Candidate> {
     }
     let of_folder = |folder: &str| {
         let below = ground.at(folder)?;
-        let name = below.entries().iter().find(|e| !e.is_folder && e.name.ends_with(".ipynb"))?.name.clone();
+        let name =
+            below.entries().iter().find(|e| !e.is_folder && e.name.strip_suffix(".ipynb").is_some())?.name.clone();
         Some(below.path_of(&name))
     };
     let below = || of_folder("notebooks").filter(|_| ground.has_folder("notebooks"));

@@ -606,8 +606,8 @@ fn programs_that_were_installed_into_the_repo_are_run_from_there() {
         &["web*: .venv/bin/gunicorn app:app --bind 127.0.0.1:{port}"],
     );
     check(
-        &[("Procfile.dev", "web: A=1 exec gunicorn app:app\nclock: ./timer"), venv],
-        &["web*: A=1 exec .venv/bin/gunicorn app:app --bind 127.0.0.1:{port}", "clock: ./timer"],
+        &[("Procfile.dev", "web: A=1 exec gunicorn app:app\ntime: ./timer"), venv],
+        &["web*: A=1 exec .venv/bin/gunicorn app:app --bind 127.0.0.1:{port}", "time: ./timer"],
     );
     check(&[("Procfile", "web: cd a && gunicorn b:c"), venv], &["web*: cd a && gunicorn b:c --bind 127.0.0.1:{port}"]);
     let quoted = ("Procfile", "web: A='b c' gunicorn d:e");
@@ -659,7 +659,6 @@ fn notebooks_and_sphinx_are_sites_like_others() {
     let lab = "web*: .venv/bin/python -m jupyter lab --no-browser --port={port}";
     with(&[("study.ipynb", "{}")], lab);
     with(&[("notebooks/study.ipynb", "{}")], lab);
-    with(&[("jupyter_server_config.py", ""), ("index.html", "")], lab);
     with(&[("study.ipynb", "{}"), ("index.html", "")], "web*: pierhead static");
     let named = ("docs/requirements.txt", "sphinx\nsphinx-autobuild\n");
     let built = "web*: .venv/bin/sphinx-autobuild docs docs/_build/html --port {port}";
@@ -690,4 +689,24 @@ fn deno_serve_gets_its_port_before_the_file() {
     task("deno serve --watch main.ts", "web*: deno serve --host 127.0.0.1 --port {port} --watch main.ts");
     task("deno serve --port 9000 main.ts", "web*: deno task dev | at 9000");
     task("echo a && deno serve main.ts", "web*: deno task dev");
+}
+
+#[test]
+fn a_tool_that_watches_everything_is_kept_from_the_port_file() {
+    check_script("fastify start -w app.js", "web*: npm run dev -- --ignore-watch .pm --port {port}");
+    let told = "fastify start -w --ignore-watch dist app.js";
+    check_script(told, "web*: npm run dev -- --port {port}");
+}
+
+#[test]
+fn a_process_that_is_called_a_worker_is_not_waited_for_to_listen() {
+    let text = "web: node web.js\nworker: node worker.js\nmail_queue2: node mail.js\nnews: node news.js\n";
+    let expected = [
+        "web*: node web.js",
+        "worker: node worker.js | a worker",
+        "mail_queue2: node mail.js | a worker",
+        "news: node news.js",
+    ];
+    check(&[("Procfile.dev", text)], &expected);
+    check(&[("Procfile.dev", "css: vite\n")], &["css*: vite --port {port}"]);
 }

@@ -9,7 +9,7 @@ pub(super) struct Tool {
     when: When,
     /// How it takes a port, the best way first.
     pub(super) takes: &'static [Takes],
-    /// Words that keep it from opening a browser or asking questions.
+    /// Words that keep it from opening a browser, from asking questions, and from what it had better not watch.
     pub(super) quiet: &'static str,
     /// Variables that do the same.
     pub(super) set: &'static [(&'static str, &'static str)],
@@ -213,7 +213,8 @@ static TOOLS: &[Tool] = &[
     tool("Payload", &["payload"], Never, PORT),
     tool("Keystone", &["keystone"], First(&["dev", "start"]), FLAG),
     tool("NestJS", &["nest"], First(&["start"]), PORT),
-    tool("Fastify", &["fastify"], First(&["start"]), FLAG),
+    // It watches everything, the port file's folder too: each start would be followed by another one.
+    tool("Fastify", &["fastify"], First(&["start"]), FLAG).quiet("--ignore-watch .pm"),
     tool("AdonisJS", &["adonis"], First(&["serve"]), PORT),
     tool("Mastra", &["mastra"], First(&["dev", "start"]), PORT),
     tool("Verdaccio", &["verdaccio"], Always, &[Words("--listen {port}")]),
