@@ -165,7 +165,7 @@ static TOOLS: &[Tool] = &[
     tool("Angular", &["ng"], First(&["serve", "s", "dev"]), FLAG).set(&[("NG_CLI_ANALYTICS", "false")]),
     tool("Gatsby", &["gatsby"], First(&["develop", "serve"]), FLAG),
     tool("Eleventy", &["eleventy", "@11ty/eleventy"], Option(&["--serve"]), FLAG),
-    tool("Docusaurus", &["docusaurus"], First(&["start", "serve"]), FLAG).quiet("--no-open"),
+    tool("Docusaurus", &["docusaurus"], First(&["start", "serve"]), FLAG).quiet("--no-open").slow(),
     tool("VitePress", &["vitepress", "vuepress"], First(&["dev", "serve", "preview"]), FLAG),
     tool("Storybook", &["storybook"], First(&["dev"]), SHORT).quiet("--ci"),
     tool("Storybook", &["start-storybook"], Always, SHORT).quiet("--ci"),
