@@ -1,5 +1,5 @@
 # Thin on purpose: each target is one script or a few cargo calls.
-.PHONY: test torture lint cross tauri demo screenshots bench setup manual licences dist dist-test dist-reproducible
+.PHONY: test torture lint cross tauri demo screenshots bench setup manual licences dist dist-test dist-reproducible zoo
 
 # More tests at once than there are processors: most of them wait for something.
 test: export RUST_TEST_THREADS ?= 6
@@ -26,6 +26,11 @@ cross:
 # The Tauri app of examples/tauri, under a display of its own.
 tauri:
 	.ci/tauri
+
+# Real servers, about eighty of them, each installed, found, started and stopped; writes docs/zoo.md.
+zoo:
+	.ci/setup zoo
+	cargo test --test zoo -- --ignored --nocapture
 
 demo:
 	.ci/setup demo

@@ -1,6 +1,7 @@
 //! Repos without settings: what is found in them, and that it runs at the port that it was given.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use serde_json::Value;
@@ -111,6 +112,33 @@ fn node_in_a_script_and_as_a_bare_file() {
 #[test]
 fn an_asgi_app_is_run_by_uvicorn() {
     runs_by_itself(&[("main.py", ASGI)], &[("web", "uvicorn main:app --port {port}")]);
+}
+
+#[test]
+fn a_program_of_the_repos_own_environment_needs_no_path() {
+    // Without the tools on its path.
+    let sandbox = Sandbox::new();
+    let repo = repo_of(&sandbox, &[("app.py", WSGI), ("Procfile", "web: gunicorn app:app\n")]);
+    let python = crate::zoo::installed().join("venv/bin/python");
+    let script = "import sys\nfrom gunicorn.app.wsgiapp import run\nsys.exit(run())\n";
+    write(&repo.root, ".venv/bin/gunicorn", &format!("#!{}\n{script}", python.display()));
+    fs::set_permissions(repo.root.join(".venv/bin/gunicorn"), fs::Permissions::from_mode(0o755)).unwrap();
+    sandbox.run(["add", &repo.arg(), "--name", "shop", "--yes"]).ok();
+    let url = sandbox.run(["up", "shop"]).ok().line().to_owned();
+    assert_eq!(get_url(&url).status, 200);
+    assert_eq!(sandbox.status("shop")["port"], given_port(&sandbox, "web"));
+}
+
+#[test]
+fn a_worker_of_a_procfile_is_up_once_it_says_something() {
+    let worker = "setInterval(() => {}, 1000); console.log('at work');";
+    let sandbox = crate::zoo::sandbox();
+    let files =
+        [("Procfile.dev", "web: node web.js\nworker: node work.js\n"), ("web.js", NODE_SERVER), ("work.js", worker)];
+    let repo = repo_of(&sandbox, &files);
+    sandbox.run(["add", &repo.arg(), "--name", "shop", "--yes"]).ok();
+    sandbox.run(["up", "shop/worker"]).ok();
+    assert_eq!(sandbox.status("shop/worker")["state"], "ready");
 }
 
 #[test]

@@ -26,6 +26,8 @@ pub(crate) struct Sandbox {
     /// What every program is run by: `nsenter` with its arguments, once the sandbox has namespaces of its own.
     enter: RefCell<Vec<String>>,
     discovery_port: u16,
+    /// Folders elsewhere that are the sandbox's own.
+    also: RefCell<Vec<PathBuf>>,
     _ports: Vec<fs::File>,
 }
 
@@ -61,7 +63,8 @@ impl Sandbox {
         let (first_port, ports) = reserve_ports(count);
         let (env, groups, enter) = (RefCell::default(), RefCell::default(), RefCell::default());
         let discovery_port = first_port + count - 1;
-        let sandbox = Self { dir, mark, env, groups, user, enter, discovery_port, _ports: ports };
+        let also = RefCell::default();
+        let sandbox = Self { dir, mark, env, groups, user, enter, discovery_port, also, _ports: ports };
         for (folder, mode) in [("", 0o755), ("h", 0o755), ("c", 0o700), ("s", 0o700), ("r", 0o700), ("src", 0o755)] {
             let path = sandbox.path(folder);
             fs::create_dir_all(&path).expect("make a folder");
@@ -108,6 +111,12 @@ impl Sandbox {
     /// What all later commands get as well.
     pub(crate) fn set_env(&self, name: &str, value: &str) {
         self.env.borrow_mut().push((name.to_owned(), value.to_owned()));
+    }
+
+    /// Counts what works in a folder elsewhere as this sandbox's own. For tests/zoo, which shares this file.
+    #[allow(dead_code)]
+    pub(crate) fn also_inside(&self, folder: &Path) {
+        self.also.borrow_mut().push(folder.to_owned());
     }
 
     /// Begins a repo of this name.
@@ -286,7 +295,10 @@ impl Sandbox {
     /// leave another.
     fn is_marked(&self, pid: u32) -> bool {
         let process = PathBuf::from(format!("/proc/{pid}"));
-        let is_inside = |link: &Path| fs::read_link(link).is_ok_and(|target| target.starts_with(self.dir.path()));
+        let also = self.also.borrow();
+        let is_own =
+            |target: &Path| target.starts_with(self.dir.path()) || also.iter().any(|folder| target.starts_with(folder));
+        let is_inside = |link: &Path| fs::read_link(link).is_ok_and(|target| is_own(&target));
         let names_us = |file: &str| {
             let bytes = fs::read(process.join(file)).unwrap_or_default();
             bytes.windows(self.mark.len()).any(|window| window == self.mark.as_bytes())

@@ -3,8 +3,9 @@
 use serde_json::Value;
 
 use super::ground::Ground;
+use super::line::split;
 use super::study::Serves;
-use super::{Candidate, Found, cargo, jvm, package, php, python, ruby, site};
+use super::{Candidate, Found, PortUse, cargo, jvm, package, php, python, ruby, site};
 
 /// Folders that hold folders of servers.
 const SHELVES: [&str; 5] = ["apps", "services", "packages", "projects", "cmd"];
@@ -97,10 +98,24 @@ pub(super) fn deno(ground: &Ground) -> Found {
     };
     let candidate = ["dev", "start", "serve"].into_iter().find_map(|task| {
         let line = text(task)?;
+        let why = format!("task `{task}` of {} (`{line}`)", ground.path_of(file));
+        if let Some(candidate) = deno_serve(ground, &line, &why) {
+            return Some(candidate);
+        }
         let study = super::study(&line, ground);
         let command = format!("deno task {task}{}", study.suffix);
-        let why = format!("task `{task}` of {} (`{line}`)", ground.path_of(file));
         (study.serves != Serves::No).then(|| Candidate::studied("web", command, ground, why, study))
     });
     Found::of(candidate)
+}
+
+/// `deno serve` takes its port before the file only, where a task passes nothing: so the task's line itself is run.
+fn deno_serve(ground: &Ground, line: &str, why: &str) -> Option<Candidate> {
+    let rest = line.strip_prefix("deno serve ").filter(|rest| !rest.contains("--port"))?;
+    let parts = split(line);
+    let is_plain = parts.commands.len() == 1 && parts.is_sequence;
+    let line = format!("deno serve --host 127.0.0.1 --port {{port}} {rest}");
+    let mut candidate = is_plain.then(|| Candidate::new("web", &line, ground, why.to_owned()))?;
+    candidate.detected.port = PortUse::Words("--port {port}".to_owned());
+    Some(candidate)
 }

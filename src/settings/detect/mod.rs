@@ -1,6 +1,7 @@
 //! The servers of a repo without `pierhead.toml`, by the files that other tools left in it. Pure: it is given a way to
 //! read small files and to list folders, and answers with settings, each with the reason.
 
+mod activated;
 mod cargo;
 mod claude;
 mod compose;
@@ -35,6 +36,7 @@ use super::manifest::is_a_variable;
 use super::{CommandLine, Manifest, Ready, ServerSettings};
 use crate::announce::custom::{Announce, Format};
 use crate::model::sanitize_name;
+use activated::{activated, installed};
 use ground::{Ground, Memory};
 use package::Rank;
 use study::{Serves, Study, study, study_words};
@@ -84,8 +86,8 @@ pub enum Thoroughness {
 /// What was looked for, for a person who wonders why nothing was found.
 pub const LOOKED_FOR: &str = "pitchfork.toml, process-compose.yaml, Procfile.dev, .claude/launch.json, conductor.json, \
     scripts of package.json (npm, pnpm, yarn, bun; workspaces) and deno.json, bin/dev, Gemfile and config.ru, manage.py, \
-    Python apps (FastAPI, Flask, Streamlit and others), artisan and other PHP, Cargo.toml, go.mod, mix.exs, Gradle, Maven and \
-    .NET projects, Procfile, .vscode/tasks.json, sites (MkDocs, Hugo, Jekyll, mdBook, Caddy …), index.html; here, and in \
+    Python apps (FastAPI, Flask, Streamlit and others), notebooks, artisan and other PHP, Cargo.toml, go.mod, mix.exs, Gradle, Maven and \
+    .NET projects, Procfile, .vscode/tasks.json, sites (MkDocs, Sphinx, Hugo, Jekyll, mdBook, Caddy …), index.html; here, and in \
     folders like frontend and backend";
 
 /// Finds the servers of a repo.
@@ -145,7 +147,7 @@ pub fn is_telling(name: &str) -> bool {
         "package-lock.json",
     ];
     let is_code = |end: &str| name.ends_with(end);
-    NAMES.contains(&name) || [".py", ".lock", "-lock.yaml", ".rb", ".csproj"].into_iter().any(is_code)
+    NAMES.contains(&name) || [".py", ".lock", "-lock.yaml", ".rb", ".csproj", ".ipynb"].into_iter().any(is_code)
 }
 
 /// Where servers are looked for, and in which order: the first that has any is believed. What a team wrote for running
@@ -203,13 +205,17 @@ impl Candidate {
     /// A line that a shell runs, completed with what the program needs to take its port.
     fn new(name: &str, line: &str, ground: &Ground, why: String) -> Self {
         let study = study(line, ground);
-        let command = format!("{}{}", line.trim(), study.suffix);
+        let command = format!("{}{}", activated(line.trim(), ground), study.suffix);
         Self::studied(name, command, ground, why, study)
     }
 
     /// Words that are run as they are, completed likewise.
     fn words(name: &str, words: Vec<String>, ground: &Ground, why: String) -> Self {
         let study = study_words(&words, ground);
+        let mut words = words;
+        if let Some(path) = words.first().and_then(|program| installed(program, ground)) {
+            words[0] = path;
+        }
         let more: Vec<String> = study.suffix.split_whitespace().map(str::to_owned).collect();
         let mut candidate = Self::studied(name, String::new(), ground, why, study);
         candidate.detected.settings.command = Some(CommandLine::Argv(words.into_iter().chain(more).collect()));
@@ -234,9 +240,20 @@ impl Candidate {
             // What opens first may be what the page asks for data.
             settings.announce = Some(Announce { format: Format::Log(SAID_BY_PAGES.to_owned()), path: None });
         }
+        if let Some(pattern) = study.says {
+            settings.announce = Some(Announce { format: Format::Log(pattern.to_owned()), path: None });
+        }
         settings.env.extend(study.env);
         let detected = Detected { settings, why, port: study.port, tool: study.tool };
         Self { detected, serves: study.serves }
+    }
+
+    /// It never listens: whatever it says first will do.
+    fn worker(mut self) -> Self {
+        self.serves = Serves::No;
+        self.detected.port = PortUse::None;
+        self.detected.settings.ready = Ready::Log(".".to_owned());
+        self
     }
 
     fn named(mut self, name: &str) -> Self {
@@ -390,7 +407,13 @@ fn languages_with_scripts(ground: &Ground) -> Found {
 /// What a repo's languages have without being made for working on it: what starts, and conventions.
 fn languages(ground: &Ground) -> Found {
     let package = package::find(ground, "web").map(|(_, found)| found);
-    side_by_side(ground, package, [Found::default(), Found::default(), Found::default(), Found::default()])
+    let none = [Found::default(), Found::default(), Found::default(), Found::default()];
+    let mut found = side_by_side(ground, package, none);
+    // A script of whatever name that is sure to serve is better than nothing.
+    if found.servers.is_empty() && !found.alternatives.is_empty() {
+        found.servers.push(found.alternatives.remove(0).named("web"));
+    }
+    found
 }
 
 /// The page of `package.json` and the backends beside it, each under a name that says which it is.

@@ -3,15 +3,18 @@
 use serde_json::Value;
 
 use super::ground::Ground;
-use super::{Candidate, Found};
+use super::study::{Serves, Study, study};
+use super::{Candidate, Found, PortUse};
 
 pub(super) fn find(ground: &Ground) -> Found {
     let mut found = Found::of(framework(ground).or_else(|| own_server(ground)));
     let scripts = ground.json("composer.json").and_then(|file| file.get("scripts").cloned());
-    let named = |name: &&str| scripts.as_ref().is_some_and(|scripts| scripts.get(*name).is_some_and(is_runnable));
-    for script in ["dev", "serve", "start"].into_iter().filter(named) {
-        let why = format!("script `{script}` of {}", ground.path_of("composer.json"));
-        let candidate = Candidate::new(script, &format!("composer run {script}"), ground, why);
+    for name in ["dev", "serve", "start"] {
+        let Some(lines) = scripts.as_ref().and_then(|scripts| lines_of(scripts.get(name)?)) else { continue };
+        let candidate = script(ground, name, &lines);
+        if candidate.serves == Serves::No {
+            continue;
+        }
         if found.servers.is_empty() {
             found.servers.push(candidate.named("web"));
         } else {
@@ -21,8 +24,29 @@ pub(super) fn find(ground: &Ground) -> Found {
     found
 }
 
-fn is_runnable(script: &Value) -> bool {
-    script.is_string() || script.as_array().is_some_and(|lines| !lines.is_empty())
+/// A script's lines; `None` where there is none to run.
+fn lines_of(script: &Value) -> Option<Vec<&str>> {
+    let lines: Vec<&str> = match script {
+        Value::String(line) => vec![line],
+        other => other.as_array()?.iter().filter_map(Value::as_str).collect(),
+    };
+    (!lines.is_empty()).then_some(lines)
+}
+
+/// A script of Composer's. What serves is its last line.
+fn script(ground: &Ground, name: &str, lines: &[&str]) -> Candidate {
+    let line = lines.last().map_or("", |line| line.trim_start_matches('@'));
+    let mut study = study(line, ground);
+    // Words at the end go to all of its lines.
+    if lines.len() > 1 && std::mem::take(&mut study.suffix).contains("{port}") {
+        study.port = PortUse::Own;
+    }
+    let passed = if study.suffix.is_empty() { String::new() } else { format!(" --{}", study.suffix) };
+    let why = format!("script `{name}` of {} (`{line}`)", ground.path_of("composer.json"));
+    let study = Study { suffix: String::new(), ..study };
+    let candidate = Candidate::studied(name, format!("composer run {name}{passed}"), ground, why, study);
+    // Composer ends a script after five minutes by itself.
+    candidate.variables([("COMPOSER_PROCESS_TIMEOUT".to_owned(), "0".to_owned())])
 }
 
 fn framework(ground: &Ground) -> Option<Candidate> {
@@ -43,6 +67,6 @@ fn own_server(ground: &Ground) -> Option<Candidate> {
     let folder = page.strip_suffix("/index.php").map(|folder| format!(" -t {folder}")).unwrap_or_default();
     let why = format!("{} is there", ground.path_of(page));
     let mut candidate = Candidate::new("web", &format!("php -S 127.0.0.1:{{port}}{folder}"), ground, why);
-    candidate.detected.port = super::PortUse::Words("-S 127.0.0.1:{port}".to_owned());
+    candidate.detected.port = PortUse::Words("-S 127.0.0.1:{port}".to_owned());
     Some(candidate)
 }

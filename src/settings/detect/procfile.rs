@@ -29,6 +29,9 @@ fn find(ground: &Ground, file: &str) -> Found {
             candidate = Candidate { serves: Serves::Perhaps, ..candidate };
             candidate.detected.settings.ready = super::Ready::Listen;
         }
+        if candidate.serves == Serves::Perhaps && is_of_workers(name) {
+            candidate = candidate.worker();
+        }
         // Foreman and its kin read it; a PORT in it is for them.
         if ground.has(".env") {
             candidate.detected.settings.env_file.push(".env".into());
@@ -44,6 +47,35 @@ fn find(ground: &Ground, file: &str) -> Found {
         }));
     }
     found
+}
+
+/// Whether a process is called like those that work and listen to nobody.
+fn is_of_workers(name: &str) -> bool {
+    const NAMES: [&str; 20] = [
+        "worker",
+        "workers",
+        "job",
+        "jobs",
+        "queue",
+        "queues",
+        "clock",
+        "scheduler",
+        "cron",
+        "beat",
+        "sidekiq",
+        "celery",
+        "resque",
+        "consumer",
+        "css",
+        "js",
+        "ts",
+        "tailwind",
+        "log",
+        "logs",
+    ];
+    name.to_lowercase()
+        .split(['-', '_'])
+        .any(|word| NAMES.contains(&word.trim_end_matches(|c: char| c.is_ascii_digit())))
 }
 
 /// `name: command`.

@@ -53,6 +53,12 @@ impl Runner {
         format!("{}{line}", self.module)
     }
 
+    /// A program whose module has another name.
+    pub(super) fn program(&self, line: &str) -> String {
+        // In an environment that is there it is found as one that was installed into the repo.
+        if self.module.ends_with(" -m ") { line.to_owned() } else { self.module(line) }
+    }
+
     fn file(&self, line: &str) -> String {
         format!("{}{line}", self.file)
     }
@@ -70,7 +76,10 @@ pub(super) fn django(ground: &Ground) -> Found {
 pub(super) fn find(ground: &Ground) -> Found {
     let project = ground.toml("pyproject.toml");
     let stated = project.as_ref().and_then(|project| stated(ground, project));
-    let candidate = stated.or_else(|| files_of(ground, project.as_ref()).iter().find_map(|file| app(ground, file)));
+    let files = files_of(ground, project.as_ref());
+    let candidate = stated
+        .or_else(|| files.iter().find_map(|file| app(ground, file)))
+        .or_else(|| other_files(ground, &files).iter().find_map(|file| app_by_framework(ground, file)));
     Found::of(candidate)
 }
 
@@ -118,10 +127,11 @@ fn value_at<'t>(table: &'t Table, path: &[&str]) -> Option<&'t Value> {
     rest.iter().try_fold(table.get(*first)?, |value, key| value.get(*key))
 }
 
-const FILES: [&str; 18] = [
+const FILES: [&str; 19] = [
     "main.py",
     "app.py",
     "server.py",
+    "serve.py",
     "asgi.py",
     "wsgi.py",
     "api.py",
@@ -155,30 +165,81 @@ fn files_of(ground: &Ground, project: Option<&Table>) -> Vec<String> {
     files
 }
 
-/// What runs a file that imports a known framework.
+/// The other files at the top, whatever they are called.
+fn other_files(ground: &Ground, known: &[String]) -> Vec<String> {
+    const NO_APPS: [&str; 5] = ["setup.py", "manage.py", "conftest.py", "noxfile.py", "tasks.py"];
+    let is_other = |name: &str| {
+        name.strip_suffix(".py").is_some()
+            && !known.iter().any(|known| known == name)
+            && !NO_APPS.contains(&name)
+            && !name.starts_with("test_")
+            && !name.ends_with("_test.py")
+    };
+    let names = ground.entries().iter().filter(|entry| !entry.is_folder && is_other(&entry.name));
+    let mut names: Vec<String> = names.map(|entry| entry.name.clone()).collect();
+    names.sort();
+    // What may be looked at is for all folders of the repo together.
+    names.truncate(if ground.is_top() { MOST_OTHERS } else { MOST_OTHERS_BELOW });
+    names
+}
+
+const MOST_OTHERS: usize = 12;
+const MOST_OTHERS_BELOW: usize = 3;
+
+/// What runs a file that is called as apps are.
 fn app(ground: &Ground, path: &str) -> Option<Candidate> {
+    let text = ground.text(path)?;
+    let source = Source { text: &text };
+    let runner = Runner::of(ground);
+    let own = || {
+        let what = source.serves_itself().filter(|_| !source.imports("django"))?;
+        Some(of_file(ground, path, &source, what, &runner.file(path)))
+    };
+    let bare =
+        || bare_app(&source, path).map(|(what, line)| of_file(ground, path, &source, what, &runner.module(&line)));
+    app_by_framework(ground, path).or_else(own).or_else(bare)
+}
+
+/// What runs a file in which a known framework makes an app.
+fn app_by_framework(ground: &Ground, path: &str) -> Option<Candidate> {
     let text = ground.text(path)?;
     let source = Source { text: &text };
     let runner = Runner::of(ground);
     let made =
         made_app(&source, path).or_else(|| page_of(&source, path)).map(|(what, line)| (what, runner.module(&line)));
-    let own = || source.serves_itself().filter(|_| !source.imports("django")).map(|what| (what, runner.file(path)));
-    let (what, line) = made.or_else(own)?;
+    let gradio = || source.serves_itself().filter(|what| *what == "Gradio").map(|what| (what, runner.file(path)));
+    let (what, line) = made.or_else(gradio)?;
+    Some(of_file(ground, path, &source, what, &line))
+}
+
+fn of_file(ground: &Ground, path: &str, source: &Source, what: &str, line: &str) -> Candidate {
+    let runner = Runner::of(ground);
     let why = format!("{} is {what}{}", ground.path_of(path), runner.why);
-    let candidate = Candidate::new("web", &line, ground, why);
+    let candidate = Candidate::new("web", line, ground, why);
     let gradio = source.imports("gradio").then(|| ("GRADIO_SERVER_PORT".to_owned(), "{port}".to_owned()));
-    Some(candidate.variables(gradio))
+    candidate.variables(gradio)
+}
+
+fn asgi(path: &str, variable: &str) -> (&'static str, String) {
+    let (module, folder) = module_of(path);
+    let folder = folder.map(|folder| format!(" --app-dir {folder}")).unwrap_or_default();
+    ("an ASGI app", format!("uvicorn{folder} {module}:{variable}"))
+}
+
+/// An application without a framework that a server is given.
+fn bare_app(source: &Source, path: &str) -> Option<(&'static str, String)> {
+    let bare = ["app", "application"].into_iter().find(|name| source.text.contains(&format!("async def {name}(scope")));
+    if let Some(name) = bare {
+        return Some(asgi(path, name));
+    }
+    source.wsgi().map(|name| ("a WSGI app", format!("gunicorn {}:{name}", module_of(path).0)))
 }
 
 /// An application that a server is given: what it is, and the line.
 fn made_app(source: &Source, path: &str) -> Option<(&'static str, String)> {
-    let (module, folder) = module_of(path);
-    let asgi = |variable: &str| {
-        let folder = folder.map(|folder| format!(" --app-dir {folder}")).unwrap_or_default();
-        ("an ASGI app", format!("uvicorn{folder} {module}:{variable}"))
-    };
+    let (module, _) = module_of(path);
     if let Some(app) = source.made_by(&["FastAPI", "Starlette", "Litestar", "FastHTML"]) {
-        return Some(asgi(&app));
+        return Some(asgi(path, &app));
     }
     if source.made_by(&["Quart"]).is_some() {
         return Some(("Quart", format!("quart --app {module} run")));
@@ -193,11 +254,7 @@ fn made_app(source: &Source, path: &str) -> Option<(&'static str, String)> {
         let app = if is_found { String::new() } else { format!(" --app {}", flask_name(path)) };
         return Some(("Flask", format!("flask{app} run")));
     }
-    let bare = ["app", "application"].into_iter().find(|name| source.text.contains(&format!("async def {name}(scope")));
-    if let Some(name) = bare {
-        return Some(asgi(name));
-    }
-    source.wsgi().map(|name| ("a WSGI app", format!("gunicorn {module}:{name}")))
+    None
 }
 
 /// A file that is a page of a framework, by what it imports.
@@ -275,16 +332,19 @@ impl Source<'_> {
             (".listen(", "Tornado"),
             ("cherrypy.quickstart(", "CherryPy"),
             ("waitress.serve(", "run by waitress"),
+            ("serve(", "waitress"),
+            ("run(", "Bottle's"),
             ("mcp.run(", "an MCP server"),
         ];
-        let is_sign = |sign: &str| self.text.contains(sign);
-        let found = signs.iter().find(|(sign, _)| is_sign(sign))?;
-        let is_believed = match found.1 {
+        let is_believed = |what: &str| match what {
             "Gradio" => self.imports("gradio"),
             "Tornado" => self.imports("tornado"),
+            "waitress" => self.imports("waitress"),
+            "Bottle's" => self.imports("bottle"),
             "an MCP server" => self.text.contains("http"),
             _ => true,
         };
-        is_believed.then_some(found.1)
+        let found = signs.into_iter().find(|(sign, what)| self.text.contains(sign) && is_believed(what));
+        found.map(|(_, what)| what)
     }
 }

@@ -9,7 +9,8 @@ pub(super) fn find(ground: &Ground) -> Found {
     if !bare.servers.is_empty() {
         return bare;
     }
-    Found::of(caddy(ground).or_else(|| made(ground)).or_else(|| files(ground)))
+    let candidate = caddy(ground).or_else(|| made(ground)).or_else(|| sphinx(ground));
+    Found::of(candidate.or_else(|| files(ground)).or_else(|| notebooks(ground)))
 }
 
 fn caddy(ground: &Ground) -> Option<Candidate> {
@@ -56,6 +57,42 @@ fn made(ground: &Ground) -> Option<Candidate> {
         return None;
     };
     Some(Candidate::new("web", &line, ground, format!("{} is there", ground.path_of(file))))
+}
+
+/// Sphinx, where what serves it is named: it builds only, by itself.
+fn sphinx(ground: &Ground) -> Option<Candidate> {
+    // From its own folder it would be built beside itself.
+    if !ground.is_top() {
+        return None;
+    }
+    let file = ground.first(&["docs/conf.py", "doc/conf.py", "docs/source/conf.py", "source/conf.py", "conf.py"])?;
+    let named = ["requirements.txt", "docs/requirements.txt", "requirements-dev.txt", "pyproject.toml", "Pipfile"];
+    let by = named.into_iter().find(|file| ground.text(file).is_some_and(|text| text.contains("sphinx-autobuild")))?;
+    let folder = file.strip_suffix("conf.py").unwrap_or_default().trim_end_matches('/');
+    let folder = if folder.is_empty() { "." } else { folder };
+    let out = folder.split('/').next().unwrap_or(".");
+    let line = Runner::of(ground).program(&format!("sphinx-autobuild {folder} {out}/_build/html"));
+    Some(Candidate::new("web", &line, ground, format!("{file} is Sphinx's, and {by} names sphinx-autobuild")))
+}
+
+/// A repo of notebooks. In a folder of a larger one they explain something.
+fn notebooks(ground: &Ground) -> Option<Candidate> {
+    if !ground.is_top() {
+        return None;
+    }
+    let of_folder = |folder: &str| {
+        let below = ground.at(folder)?;
+        let name =
+            below.entries().iter().find(|e| !e.is_folder && e.name.strip_suffix(".ipynb").is_some())?.name.clone();
+        Some(below.path_of(&name))
+    };
+    let below = || of_folder("notebooks").filter(|_| ground.has_folder("notebooks"));
+    of_folder(".").or_else(below).map(|file| lab(ground, &file))
+}
+
+fn lab(ground: &Ground, file: &str) -> Candidate {
+    let runner = Runner::of(ground);
+    Candidate::new("web", &runner.module("jupyter lab"), ground, format!("{file} is there, which is Jupyter's"))
 }
 
 /// Files that a browser shows as they are.

@@ -72,6 +72,8 @@ pub(super) struct Study {
     pub(super) is_slow: bool,
     /// It says in its output, as tools with a page do, where that is.
     pub(super) says_where: bool,
+    /// What it says of its port before which no socket is believed to be its own.
+    pub(super) says: Option<&'static str>,
 }
 
 impl Study {
@@ -84,6 +86,7 @@ impl Study {
             env: BTreeMap::new(),
             is_slow: false,
             says_where: false,
+            says: None,
         }
     }
 
@@ -200,6 +203,7 @@ fn with_port(call: &Call, set: &[(String, String)], is_open: bool) -> Study {
         study.is_slow = tool.is_slow && !speaks_tls(args);
         study.says_where = SAYING_WHERE.contains(&tool.name) && !args.iter().any(|arg| arg.contains("ilent"));
         study.env.extend(tool.set.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
+        study.says = Some(tool.says).filter(|pattern| !pattern.is_empty());
         add_quiet(&mut study, tool, args, is_open);
     }
     let takes = tool.map_or(&[Takes::Port][..], |tool| tool.takes);

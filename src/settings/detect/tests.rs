@@ -134,7 +134,7 @@ fn each_tool_gets_its_port_as_it_takes_it() {
         ("eleventy --serve", "web*: npm run dev -- --port {port}"),
         ("docusaurus start", "web*: npm run dev -- --no-open --port {port}"),
         ("storybook dev -p 6006", "web*: npm run dev -- --ci | at 6006"),
-        ("wrangler dev", "web*: npm run dev -- --port {port}"),
+        ("wrangler dev", "web*: npm run dev -- --port {port} | says where"),
         ("opencode serve", "web*: npm run dev -- --port {port}"),
         ("esbuild a.js --bundle --servedir=www --watch", "web*: npm run dev -- --serve={port}"),
         ("http-server -c-1", "web*: npm run dev -- -p {port}"),
@@ -588,4 +588,125 @@ fn no_file_leads_out_of_the_repo() {
     check(&[("pitchfork.toml", pitchfork)], &[]);
     let workspaces = r#"{"workspaces": ["../*", "/etc/*"]}"#;
     check(&[("package.json", workspaces)], &[]);
+}
+
+// ---- found by running real servers
+
+#[test]
+fn a_tool_that_opens_other_sockets_before_its_own_is_waited_for() {
+    check_script("wrangler dev", "web*: npm run dev -- --port {port} | says where");
+    check(&[("wrangler.toml", "")], &["web*: npx wrangler dev --port {port} | says where"]);
+}
+
+#[test]
+fn programs_that_were_installed_into_the_repo_are_run_from_there() {
+    let venv = (".venv/bin/gunicorn", "");
+    check(
+        &[("Procfile", "web: gunicorn app:app"), venv],
+        &["web*: .venv/bin/gunicorn app:app --bind 127.0.0.1:{port}"],
+    );
+    check(
+        &[("Procfile.dev", "web: A=1 exec gunicorn app:app\ntime: ./timer"), venv],
+        &["web*: A=1 exec .venv/bin/gunicorn app:app --bind 127.0.0.1:{port}", "time: ./timer"],
+    );
+    check(&[("Procfile", "web: cd a && gunicorn b:c"), venv], &["web*: cd a && gunicorn b:c --bind 127.0.0.1:{port}"]);
+    let quoted = ("Procfile", "web: A='b c' gunicorn d:e");
+    check(&[quoted, venv], &["web*: A='b c' gunicorn d:e --bind 127.0.0.1:{port}"]);
+    let next = [("Procfile", "web: next dev -p $PORT"), ("node_modules/.bin/next", "")];
+    check(&next, &["web*: node_modules/.bin/next dev -p $PORT"]);
+    check(&[("Procfile", "web: next dev -p $PORT"), venv], &["web*: next dev -p $PORT"]);
+    // From a folder below, up to the environment at the top.
+    let below = "[daemons.api]\nrun = \"gunicorn a:b\"\ndir = \"back/end\"\n";
+    check(
+        &[("pitchfork.toml", below), venv, ("back/end/a.py", "")],
+        &["api*: ../../.venv/bin/gunicorn a:b --bind 127.0.0.1:{port} | in back/end"],
+    );
+    let launch = r#"{"configurations": [{"name": "web", "runtimeExecutable": "gunicorn", "runtimeArgs": ["a:b"]}]}"#;
+    check(&[(".claude/launch.json", launch), venv], &["web*: .venv/bin/gunicorn a:b --bind 127.0.0.1:{port}"]);
+}
+
+#[test]
+fn a_script_of_any_name_serves_where_nothing_else_does() {
+    let storybook = scripts(&[("build", "storybook build"), ("stories", "storybook dev -p 6006")]);
+    check(&[("package.json", &storybook)], &["web*: npm run stories -- --ci | at 6006"]);
+    let several = scripts(&[("stories", "storybook dev"), ("start", "vite")]);
+    check(&[("package.json", &several)], &["web*: npm run start -- --port {port}"]);
+    check(&[("package.json", &scripts(&[("lint", "eslint ."), ("bench", "node bench.js")]))], &[]);
+}
+
+#[test]
+fn an_app_that_serves_itself_needs_no_server_and_one_of_a_framework_any_file() {
+    let wsgi = "def app(environ, start_response):\n    pass\n";
+    let own = format!("{wsgi}make_server('', 0, app).serve_forever()\n");
+    check(&[("server.py", &own)], &["web*: python3 server.py"]);
+    check(&[("app.py", "from bottle import route, run\nrun(port=1)\n")], &["web*: python3 app.py"]);
+    check(&[("run.py", "import tool\ntool.run(port=1)\n")], &[]);
+    check(&[("serve.py", "from waitress import serve\nserve(app)\n")], &["web*: python3 serve.py"]);
+    let page = "web*: streamlit run hello.py --server.port {port} | STREAMLIT_BROWSER_GATHER_USAGE_STATS=false | \
+        STREAMLIT_SERVER_HEADLESS=true";
+    check(&[("hello.py", "import streamlit as st\n")], &[page]);
+    check(&[("notes.py", "import marimo\napp = marimo.App()\n")], &["web*: marimo run notes.py --headless -p {port}"]);
+    let gradio = "import gradio as gr\ngr.Interface().launch()\n";
+    check(&[("face.py", gradio)], &["web*: python3 face.py | GRADIO_SERVER_PORT={port}"]);
+    // Only what is called as apps are is run for less than that.
+    check(&[("once.py", &own), ("test_app.py", "import streamlit\n")], &[]);
+}
+
+#[test]
+fn notebooks_and_sphinx_are_sites_like_others() {
+    let python = [(".venv/bin/python", ""), (".venv/bin/sphinx-autobuild", "")];
+    let with = |files: &[(&str, &str)], expected: &str| check(&[files, &python[..]].concat(), &[expected]);
+    let lab = "web*: .venv/bin/python -m jupyter lab --no-browser --port={port}";
+    with(&[("study.ipynb", "{}")], lab);
+    with(&[("notebooks/study.ipynb", "{}")], lab);
+    with(&[("study.ipynb", "{}"), ("index.html", "")], "web*: pierhead static");
+    let named = ("docs/requirements.txt", "sphinx\nsphinx-autobuild\n");
+    let built = "web*: .venv/bin/sphinx-autobuild docs docs/_build/html --port {port}";
+    with(&[("docs/conf.py", ""), named], built);
+    check(
+        &[("docs/conf.py", ""), named, ("uv.lock", "")],
+        &["web*: uv run sphinx-autobuild docs docs/_build/html --port {port}"],
+    );
+    check(&[("docs/conf.py", "")], &[]);
+}
+
+#[test]
+fn a_script_of_composers_is_read() {
+    let script = |script: &str, expected: &str| {
+        check(&[("composer.json", &format!(r#"{{"scripts": {{"start": {script}}}}}"#))], &[expected]);
+    };
+    script(r#""@php -S localhost:8000""#, "web*: composer run start | at 8000 | COMPOSER_PROCESS_TIMEOUT=0");
+    script(r#""@php artisan serve""#, "web*: composer run start -- --port={port} | COMPOSER_PROCESS_TIMEOUT=0");
+    script(r#"["@prepare", "@php artisan serve"]"#, "web*: composer run start | COMPOSER_PROCESS_TIMEOUT=0");
+    check(&[("composer.json", r#"{"scripts": {"start": "phpstan --memory-limit=1G && eslint ."}}"#)], &[]);
+}
+
+#[test]
+fn deno_serve_gets_its_port_before_the_file() {
+    let task = |line: &str, expected: &str| {
+        check(&[("deno.json", &format!(r#"{{"tasks": {{"dev": "{line}"}}}}"#))], &[expected]);
+    };
+    task("deno serve --watch main.ts", "web*: deno serve --host 127.0.0.1 --port {port} --watch main.ts");
+    task("deno serve --port 9000 main.ts", "web*: deno task dev | at 9000");
+    task("echo a && deno serve main.ts", "web*: deno task dev");
+}
+
+#[test]
+fn a_tool_that_watches_everything_is_kept_from_the_port_file() {
+    check_script("fastify start -w app.js", "web*: npm run dev -- --ignore-watch .pm --port {port}");
+    let told = "fastify start -w --ignore-watch dist app.js";
+    check_script(told, "web*: npm run dev -- --port {port}");
+}
+
+#[test]
+fn a_process_that_is_called_a_worker_is_not_waited_for_to_listen() {
+    let text = "web: node web.js\nworker: node worker.js\nmail_queue2: node mail.js\nnews: node news.js\n";
+    let expected = [
+        "web*: node web.js",
+        "worker: node worker.js | a worker",
+        "mail_queue2: node mail.js | a worker",
+        "news: node news.js",
+    ];
+    check(&[("Procfile.dev", text)], &expected);
+    check(&[("Procfile.dev", "css: vite\n")], &["css*: vite --port {port}"]);
 }

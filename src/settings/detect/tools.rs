@@ -9,12 +9,14 @@ pub(super) struct Tool {
     when: When,
     /// How it takes a port, the best way first.
     pub(super) takes: &'static [Takes],
-    /// Words that keep it from opening a browser or asking questions.
+    /// Words that keep it from opening a browser, from asking questions, and from what it had better not watch.
     pub(super) quiet: &'static str,
     /// Variables that do the same.
     pub(super) set: &'static [(&'static str, &'static str)],
     /// It listens well before it answers, so that its readiness has to be asked over HTTP.
     pub(super) is_slow: bool,
+    /// What it says of its port, as a pattern, where it opens other sockets before its own; empty for all others.
+    pub(super) says: &'static str,
 }
 
 /// When a program serves.
@@ -57,7 +59,7 @@ const SEVERAL: &[Takes] = &[Several];
 const NO_BROWSER: &[(&str, &str)] = &[("BROWSER", "none")];
 
 const fn tool(name: &'static str, programs: &'static [&'static str], when: When, takes: &'static [Takes]) -> Tool {
-    Tool { name, programs, when, takes, quiet: "", set: &[], is_slow: false }
+    Tool { name, programs, when, takes, quiet: "", set: &[], is_slow: false, says: "" }
 }
 
 impl Takes {
@@ -80,6 +82,11 @@ impl Tool {
 
     const fn set(mut self, set: &'static [(&'static str, &'static str)]) -> Self {
         self.set = set;
+        self
+    }
+
+    const fn says(mut self, pattern: &'static str) -> Self {
+        self.says = pattern;
         self
     }
 
@@ -158,7 +165,7 @@ static TOOLS: &[Tool] = &[
     tool("Angular", &["ng"], First(&["serve", "s", "dev"]), FLAG).set(&[("NG_CLI_ANALYTICS", "false")]),
     tool("Gatsby", &["gatsby"], First(&["develop", "serve"]), FLAG),
     tool("Eleventy", &["eleventy", "@11ty/eleventy"], Option(&["--serve"]), FLAG),
-    tool("Docusaurus", &["docusaurus"], First(&["start", "serve"]), FLAG).quiet("--no-open"),
+    tool("Docusaurus", &["docusaurus"], First(&["start", "serve"]), FLAG).quiet("--no-open").slow(),
     tool("VitePress", &["vitepress", "vuepress"], First(&["dev", "serve", "preview"]), FLAG),
     tool("Storybook", &["storybook"], First(&["dev"]), SHORT).quiet("--ci"),
     tool("Storybook", &["start-storybook"], Always, SHORT).quiet("--ci"),
@@ -193,7 +200,7 @@ static TOOLS: &[Tool] = &[
     tool("a web server", &["ws", "servor", "lite-server", "superstatic"], Always, FLAG),
     tool("json-server", &["json-server"], Always, FLAG),
     tool("Prism", &["prism"], First(&["mock", "proxy"]), SHORT),
-    tool("Wrangler", &["wrangler"], First(&["dev", "pages"]), FLAG),
+    tool("Wrangler", &["wrangler"], First(&["dev", "pages"]), FLAG).says(r"Ready on https?://[^\s/]+:(\d+)"),
     tool("Netlify", &["netlify", "ntl"], First(&["dev"]), FLAG),
     tool("Vercel", &["vercel", "vc"], First(&["dev"]), &[Words("--listen {port}")]),
     tool("Shopify", &["shopify"], First(&["theme", "hydrogen", "app"]), FLAG),
@@ -206,7 +213,8 @@ static TOOLS: &[Tool] = &[
     tool("Payload", &["payload"], Never, PORT),
     tool("Keystone", &["keystone"], First(&["dev", "start"]), FLAG),
     tool("NestJS", &["nest"], First(&["start"]), PORT),
-    tool("Fastify", &["fastify"], First(&["start"]), FLAG),
+    // It watches everything, the port file's folder too: each start would be followed by another one.
+    tool("Fastify", &["fastify"], First(&["start"]), FLAG).quiet("--ignore-watch .pm"),
     tool("AdonisJS", &["adonis"], First(&["serve"]), PORT),
     tool("Mastra", &["mastra"], First(&["dev", "start"]), PORT),
     tool("Verdaccio", &["verdaccio"], Always, &[Words("--listen {port}")]),
@@ -216,7 +224,9 @@ static TOOLS: &[Tool] = &[
     tool("Node", &["nodemon", "tsx", "ts-node", "ts-node-dev", "tsnd", "babel-node", "vite-node", "esno", "swc-node", "jiti", "pm2-dev"], Always, PORT),
     tool("Node", &["node"], Always, PORT),
     tool("Bun", &["bun"], Unless(&["install", "add", "build", "test", "x", "create", "upgrade", "link"]), PORT),
-    tool("Deno", &["deno"], First(&["run", "serve", "task"]), &[Variable("DENO_SERVE_ADDRESS", "tcp:127.0.0.1:{port}")]),
+    // It may listen where its own options say, and nowhere else.
+    tool("Deno", &["deno"], First(&["serve"]), &[Own]),
+    tool("Deno", &["deno"], First(&["run", "task"]), &[Variable("DENO_SERVE_ADDRESS", "tcp:127.0.0.1:{port}")]),
     // Several at once.
     tool("concurrently", &["concurrently", "conc", "npm-run-all", "npm-run-all2", "run-p", "wireit", "mprocs", "stmux"], Always, SEVERAL),
     tool("Turborepo", &["turbo"], Unless(&["build", "lint", "test", "prune", "login", "link", "gen"]), SEVERAL),
@@ -298,6 +308,8 @@ static TOOLS: &[Tool] = &[
     tool("Hugo", &["hugo"], First(&["server", "serve"]), FLAG),
     tool("Caddy", &["caddy"], First(&["run"]), PORT),
     tool("Caddy", &["caddy"], First(&["file-server"]), &[Words("--listen 127.0.0.1:{port}")]),
+    // Their own files alone say where.
+    tool("nginx", &["nginx", "openresty", "apachectl", "apache2ctl", "httpd", "lighttpd", "haproxy", "traefik", "envoy", "h2o"], Always, &[Own]),
     tool("PocketBase", &["pocketbase"], First(&["serve"]), &[Words("--http=127.0.0.1:{port}")]),
     tool("Phoenix", &["mix"], First(&["phx.server", "run"]), PORT),
     tool("Spring Boot", &["mvnw", "mvn"], First(&["spring-boot:run"]), &[Variable("SERVER_PORT", "{port}")]),

@@ -1,6 +1,5 @@
 //! What follows from what, as tables.
 
-use pierhead::model::Origin;
 
 use super::*;
 use crate::example::server;

@@ -1,0 +1,2 @@
+const server = Bun.serve({ fetch: () => new Response("zoo") });
+console.log(`${server.url}`);

@@ -1,0 +1,2 @@
+const api = `http://localhost:${process.env.API_PORT || 4000}`;
+export default { server: { proxy: { "/api": api } } };

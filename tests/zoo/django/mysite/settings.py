@@ -1,0 +1,4 @@
+SECRET_KEY = "of no use to anybody"
+DEBUG = True
+ROOT_URLCONF = "mysite.urls"
+INSTALLED_APPS = []

@@ -1,0 +1,6 @@
+module.exports = {
+  title: "zoo",
+  url: "https://zoo.example",
+  baseUrl: "/",
+  presets: [["classic", { docs: { routeBasePath: "/" }, blog: false }]],
+};

@@ -1,0 +1,3 @@
+export default async function app(fastify, options) {
+  fastify.get("/", async () => ({ zoo: true }));
+}

@@ -1,0 +1,2 @@
+export default { title: "Zoo" };
+export const Animal = { render: () => "<button>zoo</button>" };
