@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::events::{Events, is_served};
 use crate::http::get_url;
-use crate::limits::{self, Removal};
+use crate::limits::{self, system::Removal};
 use crate::repo::{Repo, number_in};
 use crate::sandbox::{Running, Sandbox, fixture, kill};
 use crate::zoo;
