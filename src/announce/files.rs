@@ -228,7 +228,8 @@ fn unique(paths: impl Iterator<Item = PathBuf>) -> Vec<PathBuf> {
     paths.filter(|path| seen.insert(path.clone())).collect()
 }
 
-#[cfg(test)]
+// Paths of Unix, recorded there.
+#[cfg(all(test, unix))]
 mod tests {
     use super::*;
 

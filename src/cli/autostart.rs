@@ -1,5 +1,7 @@
-//! `autostart`: the tray at login, or the daemon where there is no tray, by the means each desktop reads.
+//! `autostart`: the tray at login, or the daemon where there is no tray, by the means each desktop reads: a file, or on
+//! Windows a value in the registry.
 
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -8,13 +10,14 @@ use super::output;
 use crate::api::{Failure, Kind};
 use crate::daemon::launch::own_program;
 use crate::os::files::{self, Durability};
+use crate::os::run_key;
 
 pub(super) fn autostart(autostart: &Autostart) -> Result<(), Failure> {
     let entry = Entry::find()?;
     match autostart.verb.unwrap_or(AutostartVerb::Status) {
         AutostartVerb::On => {
             entry.write()?;
-            output::say(&format!("the {} starts at login: `{}`", entry.what(), entry.path.display()));
+            output::say(&format!("the {} starts at login: `{}`", entry.what(), entry.place));
         }
         AutostartVerb::Off => {
             entry.remove()?;
@@ -24,7 +27,7 @@ pub(super) fn autostart(autostart: &Autostart) -> Result<(), Failure> {
             }
         }
         AutostartVerb::Status => {
-            let word = match entry.read() {
+            let word = match entry.read()? {
                 Reading::On => "on",
                 Reading::Off => "off",
                 Reading::Moved => "on, for a program that has moved: `pierhead autostart on` repairs it",
@@ -52,13 +55,23 @@ fn unit_that_is_enabled() -> Option<PathBuf> {
     units.into_iter().find(|unit| cfg!(target_os = "linux") && unit.symlink_metadata().is_ok())
 }
 
-/// The file that makes the desktop start something.
+/// What makes the desktop start something.
 struct Entry {
-    path: PathBuf,
+    place: Place,
     program: PathBuf,
     /// What the program is told: nothing for the tray, which starts the daemon itself.
     args: &'static [&'static str],
 }
+
+/// Where it is written.
+enum Place {
+    File(PathBuf),
+    /// The name of a value.
+    Registry(&'static str),
+}
+
+/// An installer that sets it as well uses the same one.
+const NAME_IN_REGISTRY: &str = "Pierhead";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Reading {
@@ -67,23 +80,53 @@ enum Reading {
     Moved,
 }
 
-impl Entry {
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => path.display().fmt(f),
+            Self::Registry(name) => write!(f, r"HKCU\Software\Microsoft\Windows\CurrentVersion\Run\{name}"),
+        }
+    }
+}
+
+impl Place {
     fn find() -> Result<Self, Failure> {
+        if run_key::IS_SUPPORTED {
+            return Ok(Self::Registry(NAME_IN_REGISTRY));
+        }
         let dirs =
             directories::BaseDirs::new().ok_or_else(|| Failure::new(Kind::Failed, "this user has no home folder"))?;
-        let path = if cfg!(target_os = "macos") {
+        Ok(Self::File(if cfg!(target_os = "macos") {
             dirs.home_dir().join("Library/LaunchAgents/pierhead.daemon.plist")
-        } else if cfg!(windows) {
-            dirs.config_dir().join(r"Microsoft\Windows\Start Menu\Programs\Startup\pierhead.cmd")
         } else {
             dirs.config_dir().join("autostart/pierhead.desktop")
+        }))
+    }
+
+    /// What is written there; `None` when nothing is, or when it is switched off.
+    fn read(&self) -> io::Result<Option<String>> {
+        let text = match self {
+            Self::Registry(name) => return run_key::read(name),
+            Self::File(path) => match files::read_small(path, 1 << 16) {
+                Ok((bytes, _)) => String::from_utf8_lossy(&bytes).into_owned(),
+                Err(_) => return Ok(None),
+            },
         };
+        // Desktops switch an entry off with this.
+        let is_hidden = text.lines().any(|line| line.trim().eq_ignore_ascii_case("hidden=true"));
+        Ok((!is_hidden).then_some(text))
+    }
+}
+
+impl Entry {
+    fn find() -> Result<Self, Failure> {
+        let place = Place::find()?;
         let own = own_program()?;
         let tray = own.with_file_name(if cfg!(windows) { "pierhead-tray.exe" } else { "pierhead-tray" });
         Ok(if tray.is_file() {
-            Self { path, program: tray, args: &[] }
+            Self { place, program: tray, args: &[] }
         } else {
-            Self { path, program: own, args: &["daemon", "start"] }
+            Self { place, program: own, args: &["daemon", "start"] }
         })
     }
 
@@ -92,27 +135,29 @@ impl Entry {
     }
 
     fn write(&self) -> Result<(), Failure> {
-        Ok(files::replace(&self.path, text(&self.program, self.args).as_bytes(), Durability::Power)?)
+        let text = text(&self.program, self.args);
+        match &self.place {
+            Place::File(path) => files::replace(path, text.as_bytes(), Durability::Power)?,
+            Place::Registry(name) => run_key::write(name, &text)?,
+        }
+        Ok(())
     }
 
     fn remove(&self) -> Result<(), Failure> {
-        match std::fs::remove_file(&self.path) {
+        let removed = match &self.place {
+            Place::File(path) => std::fs::remove_file(path),
+            Place::Registry(name) => run_key::remove(name),
+        };
+        match removed {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error.into()),
             _ => Ok(()),
         }
     }
 
-    /// Reads it back: another program may have changed it, and desktops switch an entry off with `Hidden=true`.
-    fn read(&self) -> Reading {
-        let Ok((bytes, _)) = files::read_small(&self.path, 1 << 16) else { return Reading::Off };
-        let text = String::from_utf8_lossy(&bytes);
-        if text.lines().any(|line| line.trim().eq_ignore_ascii_case("hidden=true")) {
-            Reading::Off
-        } else if text.contains(&quoted(&self.program)) {
-            Reading::On
-        } else {
-            Reading::Moved
-        }
+    /// Reads it back: another program may have changed it.
+    fn read(&self) -> Result<Reading, Failure> {
+        let Some(text) = self.place.read()? else { return Ok(Reading::Off) };
+        Ok(if text.contains(&quoted(&self.program)) { Reading::On } else { Reading::Moved })
     }
 }
 
@@ -127,7 +172,7 @@ fn text(program: &Path, args: &[&str]) -> String {
             args.iter().flat_map(|arg| ["<string>", arg, "</string>"]).collect::<String>()
         )
     } else if cfg!(windows) {
-        format!("@start \"\" /b {program}{words}\r\n")
+        format!("{program}{words}")
     } else {
         format!(
             "[Desktop Entry]\nType=Application\nName=Pierhead\nComment=Keeps dev servers findable\n\

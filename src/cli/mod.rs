@@ -39,6 +39,7 @@ pub fn command() -> clap::Command {
 /// Runs the command line.
 pub fn main() -> ExitCode {
     output::end_quietly_on_closed_pipe();
+    crate::os::session::keep_streams();
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {

@@ -144,7 +144,7 @@ fn trees_of(repo: &Path) -> Vec<PathBuf> {
     let tree = |entry: std::fs::DirEntry| {
         let (bytes, _) = crate::os::files::read_small(&entry.path().join("gitdir"), 4096).ok()?;
         let link = String::from_utf8(bytes).ok()?;
-        Path::new(link.trim_end()).parent()?.canonicalize().ok()
+        crate::os::files::canonical(Path::new(link.trim_end()).parent()?).ok()
     };
     let mut trees: Vec<PathBuf> = entries.filter_map(tree).collect();
     trees.sort();

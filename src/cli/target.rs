@@ -33,7 +33,7 @@ impl Target {
 
 /// The current directory, without links.
 pub(super) fn here() -> Result<PathBuf, Failure> {
-    Ok(std::env::current_dir()?.canonicalize()?)
+    Ok(crate::os::files::canonical(std::env::current_dir()?)?)
 }
 
 /// The repo of a name, or the one that holds the current directory.
@@ -101,7 +101,7 @@ pub(super) fn names(store: &Store, given: &[String]) -> Result<Vec<String>, Fail
 /// The repo that `PATH` means: the git top level above it, or itself.
 pub(super) fn root_of(path: Option<&Path>) -> Result<PathBuf, Failure> {
     let Some(path) = path else { return Ok(top_of(&here()?)) };
-    let real = path.canonicalize().map_err(|error| {
+    let real = crate::os::files::canonical(path).map_err(|error| {
         Failure::new(Kind::Failed, format!("cannot use `{}`: {error}", path.display()))
             .hint("give the folder of a repo")
     })?;

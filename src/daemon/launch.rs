@@ -11,7 +11,7 @@ use super::shims::Shims;
 use crate::api::{Order, Policy};
 use crate::model::ServerId;
 use crate::os::files::Folder;
-use crate::os::{limits, ports, sockets};
+use crate::os::{limits, ports, program, sockets};
 use crate::paths::{ServerPlace, port_file_of, server_folder};
 use crate::settings::{CommandLine, Placeholders, ServerSettings, UserSettings, fill};
 use crate::supervisor::{Refused, Spawn};
@@ -172,8 +172,7 @@ pub(crate) fn last_port(place: &ServerPlace) -> Option<u16> {
 fn argv(command: &CommandLine, placeholders: &Placeholders) -> Result<Vec<String>, Refused> {
     let fill = |text: &String| fill(text, placeholders).map_err(|error| Refused::Final(error.to_string()));
     match command {
-        CommandLine::Shell(line) if cfg!(windows) => Ok(vec!["cmd".to_owned(), "/C".to_owned(), fill(line)?]),
-        CommandLine::Shell(line) => Ok(vec!["/bin/sh".to_owned(), "-c".to_owned(), fill(line)?]),
+        CommandLine::Shell(line) => Ok(program::SHELL.map(str::to_owned).into_iter().chain([fill(line)?]).collect()),
         CommandLine::Argv(words) => {
             let mut argv: Vec<String> = words.iter().map(fill).collect::<Result<_, _>>()?;
             // This program, also where it is not on the path.
@@ -190,7 +189,7 @@ fn argv(command: &CommandLine, placeholders: &Placeholders) -> Result<Vec<String
 /// Resolves a path of the settings; a link that leads out of the repo is refused.
 fn inside(root: &Path, relative: &Path) -> Result<PathBuf, Refused> {
     let path = root.join(relative);
-    match std::fs::canonicalize(&path) {
+    match crate::os::files::canonical(&path) {
         Ok(real) if real.starts_with(root) => Ok(real),
         Ok(real) => Err(Refused::Final(format!("`{}` leads out of the repo, to `{}`", path.display(), real.display()))),
         Err(error) => Err(Refused::Final(format!("`{}`: {error}", path.display()))),
@@ -238,7 +237,7 @@ mod tests {
     #[test]
     fn a_link_out_of_the_repo_is_refused() {
         let dir = tempfile::tempdir().unwrap();
-        let root = dir.path().canonicalize().unwrap();
+        let root = crate::os::files::canonical(dir.path()).unwrap();
         std::fs::create_dir(root.join("app")).unwrap();
         assert!(inside(&root, Path::new("app")).is_ok());
         #[cfg(unix)]

@@ -3,8 +3,8 @@
 use std::io;
 use std::process::{Command, Stdio};
 
-/// Opens the browser: `BROWSER` if it is set (a command, `%s` in it is replaced, of alternatives behind colons the first
-/// is taken), else the system's. False without a display to open it on.
+/// Opens the browser: `BROWSER` if it is set (a command, `%s` in it is replaced, of alternatives the first is taken: they
+/// stand behind colons, on Windows behind semicolons), else the system's. False without a display to open it on.
 pub fn browse(url: &str) -> io::Result<bool> {
     if let Ok(browser) = std::env::var("BROWSER")
         && !browser.trim().is_empty()
@@ -18,7 +18,7 @@ pub fn browse(url: &str) -> io::Result<bool> {
 }
 
 fn from_variable(browser: &str, url: &str) -> io::Result<()> {
-    let first = browser.split(':').find(|entry| !entry.trim().is_empty()).unwrap_or(browser);
+    let first = browser.split(SEPARATOR).find(|entry| !entry.trim().is_empty()).unwrap_or(browser);
     let mut words: Vec<String> = first.split_whitespace().map(|word| word.replace("%s", url)).collect();
     if !first.contains("%s") {
         words.push(url.to_owned());
@@ -30,6 +30,9 @@ fn from_variable(browser: &str, url: &str) -> io::Result<()> {
     // Collected whenever it ends: this process may live long.
     std::thread::Builder::new().name("browser".to_owned()).spawn(move || browser.wait()).map(drop)
 }
+
+/// As between the folders of `PATH`.
+const SEPARATOR: char = if cfg!(windows) { ';' } else { ':' };
 
 fn has_display() -> bool {
     let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());

@@ -27,6 +27,7 @@ use crate::model::{Exit, ServerId, Signal};
 use crate::os::files::Folder;
 use crate::os::guard::{FileAtEnd, Guarded, Terminal, Terms};
 use crate::os::lock::Lock;
+use crate::os::program;
 use crate::settings::{FIRST_PORT, LAST_PORT, Placeholders, UNNAMED_SERVER, fill};
 use crate::supervisor::rungs;
 use crate::survey::{HeldPort, top_of};
@@ -394,9 +395,8 @@ impl Launch {
         };
         let fill = |text: &String| fill(text, &placeholders).map_err(|error| LaunchError::Usage(error.to_string()));
         let words = self.command.iter().map(fill).collect::<Result<Vec<_>, _>>()?;
-        let mut command = Command::new(words.first().map_or("", String::as_str));
+        let mut command = program::command(&words, cwd, None);
         command
-            .args(words.iter().skip(1))
             .current_dir(cwd)
             .env("PORT", port.to_string())
             .env("HOST", HOST)

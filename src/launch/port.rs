@@ -36,8 +36,9 @@ pub(super) fn turn_lock(file: &Path) -> Option<PathBuf> {
     let name = file.file_name()?;
     let folder = file.parent()?;
     // By one name, whichever link leads there; a folder that is not there yet has the one that it will have.
-    let real =
-        folder.ancestors().find_map(|above| Some(above.canonicalize().ok()?.join(folder.strip_prefix(above).ok()?)));
+    let real = folder
+        .ancestors()
+        .find_map(|above| Some(crate::os::files::canonical(above).ok()?.join(folder.strip_prefix(above).ok()?)));
     let real = real.unwrap_or_else(|| folder.to_owned()).join(name);
     Some(runtime_folder("starts")?.join(format!("{:016x}", hash(&real))))
 }

@@ -10,9 +10,11 @@
 //! | `sockets` | who listens where: [`sockets::listening`], [`sockets::owned_by`] |
 //! | `files` | private atomic writes, defensive reads, removal of only what was judged |
 //! | `lock` | advisory locks that end with their holder |
+//! | `program` | a command of words, found and quoted as the system does (feature `launch`) |
 //! | `guard` | a command whose whole tree ends with this process (feature `launch`) |
 //! | `session` | being a shim: own session, subreaper, children collected, output relayed |
 //! | `nursery` | a process that is forked instead of started anew (Linux) |
+//! | `run_key` | what the registry starts at login (feature `cli`, Windows) |
 //! | `channel` | the local socket with the peer's user checked (feature `cli`) |
 //! | `login` | what the login shell makes of the environment (feature `cli`) |
 //! | `exit` | the death of any process as a future (feature `cli`) |
@@ -53,9 +55,15 @@ pub use windows::{channel, exit, limits, login, session};
 pub mod nursery;
 
 #[cfg(all(feature = "launch", unix))]
-pub use unix::guard;
+pub use unix::{guard, program};
+#[cfg(all(feature = "cli", windows))]
+pub use windows::run_key;
 #[cfg(all(feature = "launch", windows))]
-pub use windows::guard;
+pub use windows::{guard, program};
+
+#[cfg(all(feature = "cli", not(windows)))]
+#[path = "no_run_key.rs"]
+pub mod run_key;
 
 #[cfg(feature = "launch")]
 pub mod ports;

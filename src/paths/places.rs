@@ -188,12 +188,14 @@ impl ServerPlace {
 mod tests {
     use super::*;
 
+    #[cfg(unix)]
     fn places(vars: &[(&str, &str)]) -> Places {
         let lookup = |name: &str| vars.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned());
         Places::from_env(lookup, Path::new("/home/ann"))
     }
 
     #[test]
+    #[cfg(unix)] // its paths are those of Unix
     fn unset_relative_and_overlong_variables_fall_back() {
         assert_eq!(places(&[]).config, Path::new("/home/ann/.config/pierhead"));
         assert_eq!(places(&[]).runtime, Path::new("/home/ann/.local/state/pierhead/run"));

@@ -198,9 +198,14 @@ mod tests {
     use super::*;
     use crate::settings::Manifest;
 
+    /// A path with the separators that these tables have.
+    fn as_on_unix(path: &Path) -> Option<String> {
+        Some(path.to_str()?.replace('\\', "/"))
+    }
+
     fn approval(command: &str, package: &str) -> Approval {
         let manifest = Manifest::parse(&format!("[servers.web]\ncommand = {command:?}\nenv_file = '.env'")).unwrap();
-        approval_of(&manifest.servers[0], |path| match path.to_str() {
+        approval_of(&manifest.servers[0], |path| match as_on_unix(path).as_deref() {
             Some(".env") => Some(b"SECRET=hunter2".to_vec()),
             Some("./package.json") => Some(package.as_bytes().to_vec()),
             _ => None,
@@ -213,9 +218,10 @@ mod tests {
         let one = approval("npm run dev", r#"{"scripts":{"dev":"vite","predev":"x"}}"#);
         let two = approval("npm run dev", r#"{"scripts":{"dev":"vite; curl evil","predev":"x"}}"#);
         assert_ne!(one.hash, two.hash);
+        let text = one.text.replace(r"\\", "/");
         assert!(
-            one.text.contains("script dev of ./package.json: vite\n")
-                && one.text.contains("script predev of ./package.json: x\n"),
+            text.contains("script dev of ./package.json: vite\n")
+                && text.contains("script predev of ./package.json: x\n"),
             "{}",
             one.text
         );
@@ -238,7 +244,7 @@ mod tests {
     #[test]
     fn workspaces_of_pnpm_are_found_by_folder_and_by_name() {
         let read = |path: &Path| {
-            let text = match path.to_str()? {
+            let text = match &*as_on_unix(path)? {
                 "package.json" => r#"{"scripts": {"dev": "pnpm --filter @shop/web dev"}}"#,
                 "pnpm-workspace.yaml" => "packages:\n  - 'apps/*'\n",
                 "apps/web/package.json" => r#"{"scripts": {"dev": "vite"}}"#,
@@ -284,7 +290,7 @@ mod tests {
     #[test]
     fn scripts_are_found_behind_every_runner_and_in_every_folder_that_is_named() {
         let read = |path: &Path| {
-            let text = match path.to_str()? {
+            let text = match &*as_on_unix(path)? {
                 "package.json" => {
                     r#"{"workspaces": ["packages/*"], "scripts": {"dev": "vite", "start": "npm run build",
                     "build": "rm x", "all": "concurrently npm:dev:*", "dev:api": "node a"}}"#

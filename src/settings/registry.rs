@@ -142,6 +142,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg(unix)] // its paths are those of Unix
     fn two_folders_of_one_name_get_two_names() {
         let registry = registry(&["/src/a/shop", "/src/b/shop", "/x/b/shop", "/y/b/shop"]);
         let names: Vec<_> = registry.repos.iter().map(|r| r.name.as_str()).collect();
@@ -168,6 +169,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg(unix)] // its paths are those of Unix
     fn one_bad_entry_does_not_hide_the_others() {
         let text =
             "[[repos]]\nname='../x'\nroot='/a'\n[[repos]]\nname='ok'\nroot='/b'\n[[repos]]\nname='ok'\nroot='/c'";

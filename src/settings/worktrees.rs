@@ -220,6 +220,7 @@ fn name_for(base: &Repo, worktree: &Worktree, taken: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    #[cfg(unix)]
     use crate::model::is_valid_name;
 
     fn base(registry: &mut Registry) -> Repo {
@@ -247,6 +248,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg(unix)] // its paths are those of Unix
     fn a_worktree_is_named_after_its_branch_and_no_two_alike() {
         let mut registry = Registry::default();
         let base = base(&mut registry);

@@ -19,7 +19,7 @@ use crate::os::files::Folder;
 use crate::os::limits;
 use crate::os::lock::Lock;
 use crate::os::session::{self, ChildWatch, Pipe};
-use crate::os::{login, nursery};
+use crate::os::{login, nursery, program};
 use crate::paths::ServerPlace;
 use log::Log;
 use notes::{Notes, recorded_generation};
@@ -188,11 +188,12 @@ fn effective_exit(leader: Option<Exit>, last: Option<Exit>) -> Exit {
 }
 
 fn command(order: &Order, output: io::PipeWriter) -> io::Result<Command> {
-    let (program, arguments) =
-        order.argv.split_first().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "no program"))?;
-    let mut command = Command::new(program);
+    if order.argv.is_empty() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "no program"));
+    }
+    let path = order.env.iter().find(|(name, _)| name.eq_ignore_ascii_case("PATH")).map(|(_, path)| path.as_ref());
+    let mut command = program::command(&order.argv, &order.cwd, path);
     command
-        .args(arguments)
         .current_dir(&order.cwd)
         .env_clear()
         .envs(order.env.iter().map(|(key, value)| (key, value)))

@@ -236,7 +236,7 @@ fn announced_in(source: &Source, registry: &Registry, listening: &[Listening]) -
         // What serves there is another branch's.
         Place::InWorktree { .. } | Place::Nowhere => None,
     };
-    let repo = repo_of(&folder).or_else(|| repo_of(&std::fs::canonicalize(&folder).ok()?))?;
+    let repo = repo_of(&folder).or_else(|| repo_of(&crate::os::files::canonical(&folder).ok()?))?;
     let pids: Vec<u32> = std::iter::once(pid).chain(tree::descendants(pid)).collect();
     let holds = !sockets::owned_by(&pids, &on_port).sockets.is_empty();
     let tool = source.tool.name().to_owned();
@@ -351,10 +351,12 @@ fn names_in(folder: &Path) -> impl Iterator<Item = String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    #[cfg(unix)]
     use std::net::TcpListener;
 
     const PLAIN: &str = "plain";
 
+    #[cfg(unix)]
     fn listening_on(port: u16) -> Vec<Listening> {
         sockets::listening().unwrap().into_iter().filter(|socket| socket.port == port).collect()
     }
@@ -366,14 +368,16 @@ mod tests {
         Source { tool, path }
     }
 
+    #[cfg(unix)]
     fn registry(dir: &tempfile::TempDir) -> (Registry, PathBuf) {
-        let root = dir.path().canonicalize().unwrap();
+        let root = crate::os::files::canonical(dir.path()).unwrap();
         let mut registry = Registry::default();
         registry.add(&root, Some("shop"), "now").unwrap();
         (registry, root)
     }
 
     #[test]
+    #[cfg(unix)] // recorded on Unix, with paths of it
     fn a_claim_counts_when_the_named_process_holds_the_port_and_began_before_it_was_made() {
         let dir = tempfile::tempdir().unwrap();
         let (registry, root) = registry(&dir);

@@ -317,9 +317,11 @@ mod tests {
     fn a_dead_ones_file_is_reaped_and_fields_of_others_survive_a_rewrite() {
         let dir = tempfile::tempdir().unwrap();
         let spot = Spot::in_repo(dir.path());
-        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let mut child = std::process::Command::new(if cfg!(windows) { "hostname" } else { "true" }).spawn().unwrap();
         let pid = child.id();
         child.wait().unwrap();
+        // As long as it is held its number is its own.
+        drop(child);
         let mut record = PortFile::new(pid, 8000, "127.0.0.1");
         record.extra.insert("theirs".to_owned(), 7.into());
         spot.write(&record).unwrap();

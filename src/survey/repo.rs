@@ -115,7 +115,7 @@ impl Files {
     /// Where a path really is, if that is in the repo; takes note of its version.
     fn inside(&self, relative: &Path) -> Option<PathBuf> {
         let path = self.root.join(relative);
-        let real = if relative.as_os_str().is_empty() { path } else { path.canonicalize().ok()? };
+        let real = if relative.as_os_str().is_empty() { path } else { crate::os::files::canonical(path).ok()? };
         if !real.starts_with(&self.root) {
             return None;
         }

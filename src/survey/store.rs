@@ -204,10 +204,13 @@ mod tests {
         (dir, Store::new(places))
     }
 
+    const SHOP: &str = if cfg!(windows) { r"C:\src\shop" } else { "/src/shop" };
+    const BLOG: &str = if cfg!(windows) { r"C:\src\blog" } else { "/src/blog" };
+
     #[test]
     fn a_registry_truncated_anywhere_is_replaced_by_the_last_good_one_and_kept_aside() {
         let (_dir, store) = store();
-        store.change_registry(|r| r.add(Path::new("/src/shop"), None, "now").unwrap()).unwrap();
+        store.change_registry(|r| r.add(Path::new(SHOP), None, "now").unwrap()).unwrap();
         let path = store.places().registry();
         let whole = std::fs::read(&path).unwrap();
         for length in 0..whole.len() {
@@ -218,7 +221,7 @@ mod tests {
             assert!(read.value.named("shop").is_some(), "{length}");
         }
         files::replace(&path, b"[[repos", Durability::Process).unwrap();
-        store.change_registry(|r| r.add(Path::new("/src/blog"), None, "now").unwrap()).unwrap();
+        store.change_registry(|r| r.add(Path::new(BLOG), None, "now").unwrap()).unwrap();
         assert_eq!(store.registry().value.repos.len(), 2);
         let kept = std::fs::read_dir(path.parent().unwrap()).unwrap().flatten();
         let kept = kept.filter(|entry| entry.file_name().to_string_lossy().contains("corrupt")).count();

@@ -62,7 +62,7 @@ pub fn common_dir(root: &Path) -> Option<PathBuf> {
     };
     // Of a worktree the folder that the repo keeps of it, which names the shared one.
     let common = named_in(&own.join("commondir"), &own, None).unwrap_or(own);
-    let common = common.canonicalize().ok()?;
+    let common = crate::os::files::canonical(common).ok()?;
     (common.join("HEAD").is_file() && common.join("objects").is_dir()).then_some(common)
 }
 
@@ -86,7 +86,7 @@ fn admin_of(root: &Path) -> Option<PathBuf> {
     if !std::fs::symlink_metadata(&dot_git).is_ok_and(|meta| meta.is_file()) {
         return None;
     }
-    let admin = named_in(&dot_git, root, Some("gitdir: "))?.canonicalize().ok()?;
+    let admin = crate::os::files::canonical(named_in(&dot_git, root, Some("gitdir: "))?).ok()?;
     admin.join("commondir").is_file().then_some(admin)
 }
 
@@ -99,8 +99,8 @@ fn worktree_at(admin: &Path) -> Option<Worktree> {
     if dot_git.file_name()? != ".git" {
         return None;
     }
-    let root = dot_git.parent()?.canonicalize().ok()?;
-    let admin = admin.canonicalize().ok()?;
+    let root = crate::os::files::canonical(dot_git.parent()?).ok()?;
+    let admin = crate::os::files::canonical(admin).ok()?;
     (admin_of(&root)? == admin).then_some(())?;
     Some(Worktree { root, head: head_of(&admin)?, admin })
 }
@@ -227,7 +227,7 @@ mod tests {
 
     fn repo() -> (tempfile::TempDir, PathBuf) {
         let dir = tempfile::tempdir().unwrap();
-        let root = dir.path().canonicalize().unwrap();
+        let root = crate::os::files::canonical(dir.path()).unwrap();
         fs::create_dir_all(root.join("shop/.git/objects")).unwrap();
         put(&root.join("shop/.git/HEAD"), "ref: refs/heads/main\n");
         (dir, root)

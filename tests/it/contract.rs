@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use crate::limits::system::connect_to_daemon;
 use crate::sandbox::Sandbox;
 
 /// Every field of a server, as documented.
@@ -127,7 +128,7 @@ fn a_reap_is_told_in_events_with_its_reason() {
     let server = sandbox.fixture("--port 0");
     repo.claim(&format!(r#"{{"pid":{},"port":{},"host":"127.0.0.1"}}"#, server.pid(), server.fixture_port()));
     events.wait_state("shop/web", "ready");
-    server.signal(rustix::process::Signal::KILL);
+    server.signal(crate::limits::system::Signal::KILL);
     let pid = server.pid();
     server.finish();
     events.wait_state("shop/web", "stopped");
@@ -195,6 +196,7 @@ fn doctor_explains_what_is_wrong_and_what_to_do() {
 }
 
 #[test]
+#[cfg(unix)] // in `windows`, for what is there of the whole machine
 fn starting_with_the_session_can_be_switched_on_and_off() {
     let sandbox = Sandbox::new();
     let state = || sandbox.run(["autostart", "status"]).ok().line().to_owned();
@@ -235,8 +237,7 @@ fn the_api_describes_itself() {
     use std::io::{Read, Write};
     let sandbox = Sandbox::new();
     sandbox.daemon();
-    let mut stream = std::os::unix::net::UnixStream::connect(sandbox.path("r/pierhead/pierhead.sock")).unwrap();
-    stream.set_read_timeout(Some(crate::limits::LIMIT)).unwrap();
+    let mut stream = connect_to_daemon(&sandbox.socket());
     write!(stream, "GET /v1/openapi.json HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
     let mut text = String::new();
     stream.read_to_string(&mut text).unwrap();

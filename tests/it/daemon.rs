@@ -1,11 +1,11 @@
 //! One daemon per user, and no server dies with it.
 
-use std::os::unix::fs::PermissionsExt;
-
-use rustix::process::Signal;
+use crate::limits::system::Signal;
 
 use crate::http::get;
-use crate::limits::{wait_for_file, wait_gone};
+#[cfg(unix)]
+use crate::limits::wait_for_file;
+use crate::limits::wait_gone;
 use crate::sandbox::{Sandbox, kill};
 
 #[test]
@@ -17,7 +17,7 @@ fn the_daemon_starts_and_stops_on_demand() {
     let pid = sandbox.daemon_pid().expect("a daemon");
     assert_eq!(status["running"], true);
     assert_eq!(status["version"], env!("CARGO_PKG_VERSION"));
-    assert_eq!(status["socket"], sandbox.arg("r/pierhead/pierhead.sock"));
+    assert_eq!(status["socket"], sandbox.socket().display().to_string());
     sandbox.daemon();
     assert_eq!(sandbox.daemon_pid(), Some(pid), "a second start changes nothing");
     sandbox.run(["daemon", "stop"]).ok();
@@ -35,7 +35,9 @@ fn up_starts_the_daemon() {
 }
 
 #[test]
+#[cfg(unix)] // modes
 fn its_socket_is_private() {
+    use std::os::unix::fs::PermissionsExt;
     let sandbox = Sandbox::new();
     sandbox.daemon();
     let mode = |path: &str| std::fs::metadata(sandbox.path(path)).unwrap().permissions().mode() & 0o777;
@@ -164,6 +166,7 @@ fn a_second_daemon_in_the_foreground_says_that_there_is_one() {
 }
 
 #[test]
+#[cfg(unix)] // signals
 fn a_daemon_in_the_foreground_ends_on_term() {
     let sandbox = Sandbox::new();
     let repo = sandbox.repo("shop").server("web", "").add();
@@ -178,6 +181,7 @@ fn a_daemon_in_the_foreground_ends_on_term() {
 }
 
 #[test]
+#[cfg(unix)] // /proc
 fn a_command_that_needs_a_daemon_that_cannot_start_is_exit_code_5() {
     let sandbox = Sandbox::new();
     sandbox.repo("shop").server("web", "").add();
@@ -230,6 +234,7 @@ fn the_last_request_wins() {
 }
 
 #[test]
+#[cfg(unix)] // signals
 fn up_during_a_slow_stop_ends_with_a_running_server() {
     let sandbox = Sandbox::new();
     let record = sandbox.arg("record");
@@ -249,6 +254,7 @@ fn up_during_a_slow_stop_ends_with_a_running_server() {
 }
 
 #[test]
+#[cfg(unix)] // a process that stands still
 fn a_daemon_that_stands_still_is_said_to_and_hides_nothing() {
     let sandbox = Sandbox::new();
     let repo = sandbox.repo("shop").server("web", "").add();

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::events::{Events, is_served};
 use crate::http::get_url;
-use crate::limits::{self, Removal, wait_gone};
+use crate::limits::{self, system::Removal, wait_gone};
 use crate::repo::{Repo, number_in};
 use crate::sandbox::{Running, Sandbox, fixture, kill};
 use crate::zoo;
@@ -163,7 +163,7 @@ fn what_ends_while_no_daemon_runs_leaves_no_port_file_for_long() {
     wait_external(&mut events, "shop/http-server", port);
     sandbox.kill_daemon();
     kill(server.pid(), Signal::KILL);
-    limits::wait_gone(server.pid());
+    wait_gone(server.pid());
     drop(server.finish());
     let file = port_file(&repo, "http-server");
     assert!(file.exists());
@@ -205,7 +205,7 @@ fn down_stops_it_only_when_it_is_named() {
     sandbox.run(["restart", "shop/server"]).code_is(1);
     assert!(limits::is_alive(server.pid()));
     sandbox.run(["down", "shop/server"]).ok().says("shop/server: stopped");
-    limits::wait_gone(server.pid());
+    wait_gone(server.pid());
     assert!(!repo.port_file().exists());
 }
 
@@ -215,7 +215,7 @@ fn down_without_a_daemon_stops_what_is_named() {
     let repo = sandbox.repo("shop").server("web", "").add();
     let (server, _) = python_in(&sandbox, &repo.root);
     sandbox.run(["down", "shop/http-server"]).ok().says("shop/http-server: stopped");
-    limits::wait_gone(server.pid());
+    wait_gone(server.pid());
 }
 
 #[test]
@@ -228,7 +228,7 @@ fn what_is_deaf_to_every_signal_but_one_is_ended_with_its_workers() {
     wait_external(&mut events, "shop/web", port);
     assert!(sandbox.fixtures().len() >= 3);
     sandbox.run(["down", "shop/web"]).ok();
-    limits::wait_gone(server.pid());
+    wait_gone(server.pid());
     assert_eq!(sandbox.fixtures(), Vec::<u32>::new());
 }
 
@@ -280,8 +280,8 @@ fn a_server_behind_npm_is_stopped_with_npm() {
     assert_ne!(status["pid"], npm.pid(), "the socket's owner is told, not its package manager");
     let owner = u32::try_from(status["pid"].as_u64().unwrap()).unwrap();
     sandbox.run(["down", "shop/web"]).ok();
-    limits::wait_gone(owner);
-    limits::wait_gone(npm.pid());
+    wait_gone(owner);
+    wait_gone(npm.pid());
     assert!(!repo.port_file().exists());
 }
 
@@ -302,7 +302,7 @@ fn workers_that_share_a_socket_are_one_server_of_their_master() {
     let servers = sandbox.json(["ls", "--json"])["servers"].as_array().unwrap().len();
     assert_eq!(servers, 1);
     sandbox.run(["down", "shop/web"]).ok();
-    limits::wait_gone(server.pid());
+    wait_gone(server.pid());
 }
 
 /// Listens on several ports and says them; those that `pages` names answer with a page, the others with JSON.
@@ -525,7 +525,7 @@ fn adopt_gives_a_name_that_stays() {
     // It is called as before.
     wait_external(&mut events, "shop/http-server", port);
     sandbox.run(["down", "shop/http-server"]).ok();
-    limits::wait_gone(again.pid());
+    wait_gone(again.pid());
     assert!(!sandbox.run(["ls"]).ok().stdout.contains("shop/docs"));
 }
 

@@ -2,12 +2,12 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use serde_json::Value;
 
 use crate::limits::LIMIT;
+use crate::limits::system::connect_to_daemon;
 use crate::sandbox::Sandbox;
 
 /// A status and a body.
@@ -49,8 +49,7 @@ pub(crate) fn try_get(url: &str) -> std::io::Result<Answer> {
 /// Posts JSON to the daemon by its local socket, as any program may, and gives its answer.
 #[track_caller]
 pub(crate) fn post_to_daemon(socket: &Path, path: &str, body: &Value) -> Value {
-    let mut stream = UnixStream::connect(socket).expect("connect to the daemon");
-    stream.set_read_timeout(Some(LIMIT)).expect("set a limit");
+    let mut stream = connect_to_daemon(socket);
     let body = body.to_string();
     let length = body.len();
     let head = "Host: localhost\r\nConnection: close\r\nContent-Type: application/json";

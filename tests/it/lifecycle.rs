@@ -1,8 +1,7 @@
 //! Up, down, restart, wait.
 
-use std::os::unix::fs::PermissionsExt;
-
 use crate::http::{get, get_url};
+#[cfg(unix)]
 use crate::limits::wait_gone;
 use crate::repo::{number_in, read_record};
 use crate::sandbox::Sandbox;
@@ -51,8 +50,12 @@ fn the_port_file_says_everything_a_client_needs() {
     assert_eq!(record["writer"], format!("pierhead/{}", env!("CARGO_PKG_VERSION")));
     assert!(record["started_at"].as_str().is_some_and(|at| at.ends_with('Z')), "{record}");
     assert!(record["instance"]["start"].is_u64() && record["instance"]["boot_id"].is_string(), "{record}");
-    let mode = |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
-    assert_eq!((mode(&repo.port_file()), mode(&repo.pm())), (0o600, 0o700));
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(&repo.port_file()), mode(&repo.pm())), (0o600, 0o700));
+    }
     assert_eq!(std::fs::read_to_string(repo.pm().join(".gitignore")).unwrap().trim(), "*");
 }
 
@@ -129,6 +132,7 @@ fn an_env_file_is_read() {
 }
 
 #[test]
+#[cfg(unix)] // a line of sh
 fn placeholders_are_replaced_in_a_shell_line() {
     let sandbox = Sandbox::new();
     let fixture = crate::sandbox::fixture();
@@ -164,7 +168,7 @@ fn what_a_server_depends_on_is_ready_before_it_starts() {
         events.seen.iter().position(is_it).unwrap_or_else(|| panic!("{id} was never {state}"))
     };
     assert!(first_of("shop/api", "ready") < first_of("shop/web", "ready"));
-    let api: u16 = number_in(&read_record(&repo.pm().join("servers/api/server.json")), "port");
+    let api: u16 = number_in(&read_record(&repo.pm().join("servers").join("api").join("server.json")), "port");
     let told = get_url(&format!("http://127.0.0.1:{}/env?API_URL", repo.port())).body;
     assert_eq!(told.trim_end_matches('/'), format!("http://127.0.0.1:{api}"));
 }
@@ -174,7 +178,7 @@ fn each_server_of_a_repo_has_its_own_file() {
     let sandbox = Sandbox::new();
     let repo = sandbox.repo("shop").server("web", "").server("api", "").add();
     sandbox.run(["up", "shop/api"]).ok();
-    let file = repo.pm().join("servers/api/server.json");
+    let file = repo.pm().join("servers").join("api").join("server.json");
     let port: u16 = number_in(&read_record(&file), "port");
     let told = get_url(&format!("http://127.0.0.1:{port}/env?PM_CONFIG_DIR")).body;
     assert_eq!(told, file.parent().unwrap().display().to_string());
@@ -273,6 +277,7 @@ fn what_starts_with_the_daemon_is_started_with_it() {
 }
 
 #[test]
+#[cfg(unix)] // signals
 fn the_stop_signal_is_the_one_asked_for() {
     let sandbox = Sandbox::new();
     let record = sandbox.arg("record");
@@ -287,6 +292,7 @@ fn the_stop_signal_is_the_one_asked_for() {
 }
 
 #[test]
+#[cfg(unix)] // pidfds
 fn how_a_foreign_server_ended_is_told_where_the_kernel_tells_it() {
     let release = rustix::system::uname().release().to_string_lossy().into_owned();
     let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|word| word.parse().unwrap_or(0));
@@ -301,7 +307,7 @@ fn how_a_foreign_server_ended_is_told_where_the_kernel_tells_it() {
     let port = foreign.fixture_port();
     repo.claim(&format!(r#"{{"pid":{},"port":{port},"host":"127.0.0.1"}}"#, foreign.pid()));
     events.wait("shop/web", "found", |s| s["state"] == "ready" && s["origin"] == "external");
-    foreign.signal(rustix::process::Signal::KILL);
+    foreign.signal(crate::limits::system::Signal::KILL);
     // Its parent, this test, collects it.
     foreign.finish();
     events.wait("shop/web", "told how it ended", |s| s["state"] == "stopped" && s["exit"]["signal"] == 9);

@@ -4,9 +4,10 @@ use std::fmt::Write as _;
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+#[cfg(unix)]
 use std::process::Command;
 
-use rustix::process::Signal;
+use crate::limits::system::Signal;
 
 use crate::limits::wait_in_folder;
 use crate::sandbox::{Running, Sandbox};
@@ -86,6 +87,7 @@ fn following_gives_every_line_once_over_rotations_and_restarts() {
 }
 
 #[test]
+#[cfg(unix)] // a process that stands still
 fn a_follower_that_stands_still_delays_nobody_and_is_told_what_it_missed() {
     const LINES: usize = 1_000_000;
     let sandbox = Sandbox::new();
@@ -162,6 +164,7 @@ fn what_came_in_the_last_while_can_be_asked_for_over_rotations() {
 }
 
 #[test]
+#[cfg(unix)] // script, a terminal of its own
 fn escape_sequences_stay_on_a_terminal_and_go_in_a_pipe() {
     const FIRST: &[u8] =
         b"\x1b[1;32mgreen\x1b[0m \x1b]8;;http://x/\x07link\x1b]8;;\x1b\\ \x1b]0;title\x07\x1b7caf\xc3\xa9\nhalf \x1b[3";
@@ -212,6 +215,7 @@ fn what_a_dead_server_said_last_controls_no_terminal() {
 }
 
 #[test]
+#[cfg(unix)] // ulimit
 fn a_line_of_a_hundred_megabytes_harms_nobody() {
     const LENGTH: usize = 100_000_000;
     let sandbox = Sandbox::new();
@@ -337,6 +341,7 @@ fn appear(sandbox: &Sandbox, name: &str, bytes: &[u8]) {
 }
 
 /// `pierhead` that is given only so many bytes of memory.
+#[cfg(unix)]
 fn within(sandbox: &Sandbox, bytes: u64, args: &[&str]) -> Command {
     let mut command = sandbox.program("sh");
     let script = format!("ulimit -d {} && exec \"$0\" \"$@\"", bytes / 1024);

@@ -1,37 +1,44 @@
 //! What is opened is a loopback URL that was verified.
 
-use std::fs::{self, OpenOptions};
-use std::os::unix::fs::PermissionsExt;
-use std::sync::mpsc::Receiver;
-
-use rustix::fs::{CWD, FileType, Mode, mknodat};
+use std::cell::Cell;
+use std::fs;
+use std::path::PathBuf;
 
 use crate::limits;
-use crate::sandbox::Sandbox;
+use crate::sandbox::{Sandbox, fixture};
 
-/// A browser that writes what it is asked to open into a FIFO.
-pub(crate) struct Browser(Receiver<String>);
+/// A browser that writes down what it is asked to open.
+pub(crate) struct Browser {
+    told: PathBuf,
+    heard: Cell<usize>,
+}
 
 impl Browser {
     pub(crate) fn install(sandbox: &Sandbox) -> Self {
-        let (fifo, script) = (sandbox.path("opened"), sandbox.path("browser"));
-        mknodat(CWD, &fifo, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).expect("make a FIFO");
-        fs::write(&script, format!("#!/bin/sh\necho \"$1\" > {}\n", fifo.display())).expect("write a script");
-        fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("make it executable");
-        sandbox.set_env("BROWSER", &script.display().to_string());
-        // Open for writing as well, so that it never ends.
-        let reader = OpenOptions::new().read(true).write(true).open(&fifo).expect("open the FIFO");
-        Self(limits::lines(reader))
+        let folder = sandbox.path("browser");
+        fs::create_dir(&folder).expect("make a folder");
+        let told = folder.join("told");
+        sandbox.set_env("BROWSER", &format!("{} --browse {}", fixture().display(), told.display()));
+        Self { told, heard: Cell::default() }
     }
 
     #[track_caller]
     pub(crate) fn opened(&self) -> String {
-        limits::next(&self.0, || "the browser".to_owned()).expect("a URL")
+        let number = self.heard.replace(self.heard.get() + 1);
+        let folder = self.told.parent().expect("a file is in a folder");
+        limits::wait_in_folder(folder, "the browser", || self.all().len() > number);
+        self.all().swap_remove(number)
     }
 
     #[track_caller]
     pub(crate) fn opened_nothing(&self) {
-        assert_eq!(self.0.try_recv().ok(), None);
+        assert_eq!(self.all().get(self.heard.get()), None);
+    }
+
+    /// Whole lines.
+    fn all(&self) -> Vec<String> {
+        let text = fs::read_to_string(&self.told).unwrap_or_default();
+        text.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n')).map(str::to_owned).collect()
     }
 }
 
@@ -66,11 +73,11 @@ fn run_can_open_too() {
     let browser = Browser::install(&sandbox);
     let repo = sandbox.repo("shop").git().write();
     let mut command = sandbox.command(["run", "--open", "--"]);
-    command.arg(crate::sandbox::fixture()).current_dir(&repo.root);
+    command.arg(fixture()).current_dir(&repo.root);
     let server = sandbox.start(&mut command);
     let port = server.fixture_port();
     assert_eq!(browser.opened(), format!("http://127.0.0.1:{port}/"));
-    server.signal(rustix::process::Signal::TERM);
+    server.signal(crate::limits::system::Signal::TERM);
     server.finish();
 }
 

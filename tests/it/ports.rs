@@ -2,7 +2,7 @@
 
 use std::net::TcpListener;
 
-use rustix::process::Signal;
+use crate::limits::system::Signal;
 
 use crate::http::{get, get_url};
 use crate::sandbox::{Sandbox, kill};
@@ -99,6 +99,7 @@ fn the_url_has_the_address_that_the_server_listens_on() {
 }
 
 #[test]
+#[cfg(unix)] // a socket that is inherited
 fn the_topmost_owner_is_recorded_not_the_wrapper() {
     let sandbox = Sandbox::new();
     let repo = sandbox

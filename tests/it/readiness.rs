@@ -1,8 +1,10 @@
 //! What counts as ready, and as healthy.
 
-use rustix::process::Signal;
-
-use crate::sandbox::{Sandbox, kill};
+#[cfg(unix)]
+use crate::limits::system::Signal;
+use crate::sandbox::Sandbox;
+#[cfg(unix)]
+use crate::sandbox::kill;
 
 #[test]
 fn listening_is_ready_by_default() {
@@ -70,6 +72,7 @@ fn with_file_the_servers_own_file_is_ready() {
 }
 
 #[test]
+#[cfg(unix)] // a process that stands still
 fn a_stopped_server_is_unhealthy_until_it_goes_on() {
     let sandbox = Sandbox::new();
     let repo = sandbox.repo("shop").server("web", "").set("health = \"http:/healthz\"").add();

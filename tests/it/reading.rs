@@ -105,7 +105,7 @@ fn a_dead_servers_file_is_reaped_with_its_reason() {
     let repo = sandbox.repo("shop").server("web", "").add();
     let server = foreign_server(&sandbox, &repo, "--port 0");
     let pid = server.pid();
-    server.signal(rustix::process::Signal::KILL);
+    server.signal(crate::limits::system::Signal::KILL);
     server.finish();
     assert!(repo.port_file().exists());
     let status = sandbox.status("shop");
@@ -133,6 +133,7 @@ fn what_cannot_be_judged_stays() {
 }
 
 #[test]
+#[cfg(unix)] // sh
 fn env_prints_what_a_shell_can_eval() {
     let sandbox = Sandbox::new();
     let repo = sandbox.repo("shop").server("web", "").add();
@@ -145,6 +146,7 @@ fn env_prints_what_a_shell_can_eval() {
 }
 
 #[test]
+#[cfg(unix)] // /proc
 fn a_read_only_home_can_still_be_read() {
     let sandbox = Sandbox::new();
     let repo = sandbox.repo("shop").server("web", "").add();

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+#[cfg(unix)]
 use crate::repo::git;
 use crate::sandbox::Sandbox;
 
@@ -36,6 +37,7 @@ fn the_default_is_the_git_top_level_of_here() {
 }
 
 #[test]
+#[cfg(unix)] // git, which Wine has not
 fn each_worktree_is_a_repo_of_its_own() {
     let sandbox = Sandbox::new();
     let main = sandbox.repo("shop").server("web", "").git().add();
@@ -203,6 +205,7 @@ fn init_writes_settings_that_can_be_used_and_never_overwrites_any() {
 }
 
 #[test]
+#[cfg(unix)] // modes
 fn registry_and_trust_are_private() {
     use std::os::unix::fs::PermissionsExt;
     let sandbox = Sandbox::new();

@@ -65,7 +65,7 @@ impl<'a> RepoBuilder<'a> {
             fs::write(root.join("pierhead.toml"), &self.settings).expect("write the settings");
         }
         if self.is_git {
-            git(self.sandbox, &root, &["init", "-q", "-b", "main"]);
+            begin_history(self.sandbox, &root);
         }
         Repo { root }
     }
@@ -163,6 +163,21 @@ pub(crate) fn read_record(path: &Path) -> Value {
 pub(crate) fn number_in<N: TryFrom<u64>>(value: &Value, field: &str) -> N {
     let number = value[field].as_u64().and_then(|number| N::try_from(number).ok());
     number.unwrap_or_else(|| panic!("`{field}` is no number here: {value}"))
+}
+
+#[cfg(unix)]
+fn begin_history(sandbox: &Sandbox, root: &Path) {
+    git(sandbox, root, &["init", "-q", "-b", "main"]);
+}
+
+/// Wine has no git: what it would write.
+#[cfg(windows)]
+fn begin_history(_: &Sandbox, root: &Path) {
+    for folder in ["objects", "refs/heads"] {
+        fs::create_dir_all(root.join(".git").join(folder)).expect("make git's folders");
+    }
+    fs::write(root.join(".git/HEAD"), "ref: refs/heads/main\n").expect("write git's head");
+    fs::write(root.join(".git/config"), "[core]\n\trepositoryformatversion = 0\n").expect("write git's settings");
 }
 
 /// Runs git without anybody's settings.

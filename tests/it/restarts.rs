@@ -1,10 +1,12 @@
 //! What happens when a server ends by itself.
 
-use rustix::process::Signal;
-
+#[cfg(unix)]
 use crate::http::get;
-use crate::limits;
-use crate::sandbox::{Sandbox, kill};
+#[cfg(unix)]
+use crate::limits::{self, system::Signal};
+use crate::sandbox::Sandbox;
+#[cfg(unix)]
+use crate::sandbox::kill;
 
 #[test]
 fn a_success_is_an_end_unless_always_was_asked_for() {
@@ -40,6 +42,7 @@ fn down_ends_the_waiting_for_the_next_try() {
 }
 
 #[test]
+#[cfg(unix)] // a line of sh
 fn up_after_a_failure_starts_anew() {
     let sandbox = Sandbox::new();
     let fail = sandbox.arg("fail");
@@ -77,6 +80,7 @@ fn a_failed_server_that_is_stopped_is_failed_no_more() {
 }
 
 #[test]
+#[cfg(unix)] // a socket that is inherited
 fn what_a_dead_leader_leaves_behind_is_cleared_before_the_restart() {
     let sandbox = Sandbox::new();
     let repo = sandbox.repo("shop").server("web", "--workers 2").set("ready = \"log:listening\"").add();
@@ -95,6 +99,7 @@ fn what_a_dead_leader_leaves_behind_is_cleared_before_the_restart() {
 }
 
 #[test]
+#[cfg(unix)] // a process that forks
 fn shims_are_copies_of_one_and_neither_needs_the_other() {
     let sandbox = Sandbox::new();
     let shop = sandbox.repo("shop").server("web", "").add();
@@ -123,6 +128,7 @@ fn shims_are_copies_of_one_and_neither_needs_the_other() {
     limits::wait_gone(fresh);
 }
 
+#[cfg(unix)]
 fn parent_of(pid: u32) -> u32 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it lives");
     status.lines().find_map(|line| line.strip_prefix("PPid:")?.trim().parse().ok()).expect("a parent")

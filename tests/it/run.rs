@@ -1,11 +1,14 @@
 //! `run`: a server in the foreground, without a daemon.
 
+#[cfg(unix)]
 use std::fmt::Write as _;
 
-use rustix::process::Signal;
+use crate::limits::system::Signal;
 
 use crate::http::get;
-use crate::limits::{wait_for_file, wait_gone};
+use crate::limits::wait_for_file;
+#[cfg(unix)]
+use crate::limits::wait_gone;
 use crate::repo::Repo;
 use crate::repo::{number_in, read_record};
 use crate::sandbox::{Running, Sandbox, fixture};
@@ -43,6 +46,7 @@ fn the_port_file_is_there_while_it_lives() {
 }
 
 #[test]
+#[cfg(unix)] // signals
 fn signals_are_passed_on() {
     for (signal, name) in [(Signal::TERM, "TERM"), (Signal::INT, "INT"), (Signal::HUP, "HUP")] {
         let sandbox = Sandbox::new();
@@ -56,6 +60,7 @@ fn signals_are_passed_on() {
 }
 
 #[test]
+#[cfg(unix)] // signals to a group
 fn ctrl_c_in_a_terminal_ends_the_whole_tree() {
     let sandbox = Sandbox::new();
     let repo = sandbox.repo("shop").git().write();
@@ -103,6 +108,7 @@ fn a_dedicated_instance_leaves_the_shared_file_alone() {
 }
 
 /// Eight private instances, as a test suite starts them: half of them write files of their own.
+#[cfg(unix)]
 fn suite(sandbox: &Sandbox, repo: &Repo) -> (Running, Vec<std::path::PathBuf>) {
     let files: Vec<_> = (0..8).map(|n| sandbox.path(&format!("suite/{n}.json"))).collect();
     let mut script = String::new();
@@ -121,6 +127,7 @@ fn suite(sandbox: &Sandbox, repo: &Repo) -> (Running, Vec<std::path::PathBuf>) {
 }
 
 #[test]
+#[cfg(unix)] // sh
 fn eight_instances_side_by_side_meet_nowhere_and_end_with_the_suite() {
     for signal in [Signal::KILL, Signal::TERM] {
         let sandbox = Sandbox::new();
@@ -156,6 +163,7 @@ fn eight_instances_side_by_side_meet_nowhere_and_end_with_the_suite() {
 }
 
 #[test]
+#[cfg(unix)] // a guard of its own, that takes the file along
 fn a_run_that_is_killed_leaves_nothing() {
     let sandbox = Sandbox::new();
     let repo = sandbox.repo("shop").git().write();
@@ -171,6 +179,7 @@ fn a_run_that_is_killed_leaves_nothing() {
 }
 
 #[test]
+#[cfg(unix)] // signals
 fn a_named_server_has_its_own_file() {
     let sandbox = Sandbox::new();
     let repo = sandbox.repo("shop").git().write();
@@ -184,6 +193,7 @@ fn a_named_server_has_its_own_file() {
 }
 
 #[test]
+#[cfg(unix)] // cat
 fn what_is_typed_reaches_the_command() {
     use std::io::Write as _;
     let sandbox = Sandbox::new();

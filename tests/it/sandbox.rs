@@ -2,17 +2,17 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::env::consts::EXE_EXTENSION;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use serde_json::Value;
 
 use crate::events::Events;
+pub(crate) use crate::limits::system::kill;
+use crate::limits::system::{self, Signal};
 use crate::limits::{self, LIMIT};
 use crate::repo::RepoBuilder;
 
@@ -57,8 +57,8 @@ impl Sandbox {
     }
 
     fn owned_by(user: Option<u32>, count: u16) -> Self {
-        // Short, because sockets below it may have 103 bytes.
-        let dir = tempfile::Builder::new().prefix("ph").tempdir_in("/tmp").expect("make a sandbox");
+        let dir = tempfile::Builder::new().prefix("ph").tempdir_in(system::folder_of_sandboxes());
+        let dir = dir.expect("make a sandbox");
         let mark = format!("mark-{}", dir.path().file_name().and_then(|name| name.to_str()).unwrap_or("?"));
         let (first_port, ports) = reserve_ports(count);
         let (env, groups, enter) = (RefCell::default(), RefCell::default(), RefCell::default());
@@ -68,11 +68,11 @@ impl Sandbox {
         for (folder, mode) in [("", 0o755), ("h", 0o755), ("c", 0o700), ("s", 0o700), ("r", 0o700), ("src", 0o755)] {
             let path = sandbox.path(folder);
             fs::create_dir_all(&path).expect("make a folder");
-            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("set a folder's mode");
+            system::set_mode(&path, mode);
             sandbox.give(&path);
         }
         fs::create_dir(sandbox.config("")).expect("make the settings folder");
-        fs::set_permissions(sandbox.config(""), fs::Permissions::from_mode(0o700)).expect("set a folder's mode");
+        system::set_mode(&sandbox.config(""), 0o700);
         let settings = format!(
             "first_port = {first_port}\nlast_port = {}\ndiscovery_port = {discovery_port}\n",
             discovery_port - 1
@@ -96,6 +96,12 @@ impl Sandbox {
     /// Where settings are.
     pub(crate) fn config(&self, file: &str) -> PathBuf {
         self.path("c/pierhead").join(file)
+    }
+
+    /// Where its daemon's socket is, or would be where sockets are no files.
+    pub(crate) fn socket(&self) -> PathBuf {
+        let folder = if cfg!(windows) { "s/pierhead/run" } else { "r/pierhead" };
+        folder.split('/').fold(self.path(""), |path, part| path.join(part)).join("pierhead.sock")
     }
 
     /// The TCP port of its daemon's discovery: the last of its own.
@@ -127,7 +133,7 @@ impl Sandbox {
     /// Makes a path belong to the sandbox's user.
     pub(crate) fn give(&self, path: &Path) {
         if let Some(uid) = self.user {
-            std::os::unix::fs::chown(path, Some(uid), Some(uid)).expect("give a path away");
+            system::give(path, uid);
         }
     }
 
@@ -142,18 +148,12 @@ impl Sandbox {
             }
             None => Command::new(program),
         };
-        command.env_clear().current_dir(self.path("h")).process_group(0).stdin(Stdio::null());
-        for (name, folder) in
-            [("HOME", "h"), ("XDG_CONFIG_HOME", "c"), ("XDG_STATE_HOME", "s"), ("XDG_RUNTIME_DIR", "r"), ("TMPDIR", "")]
-        {
-            command.env(name, self.path(folder));
-        }
-        command.env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("LANG", "C.UTF-8");
-        // Not the shell of whoever runs the tests.
-        command.env("SHELL", "/bin/sh");
+        command.env_clear().current_dir(self.path("h")).stdin(Stdio::null());
+        command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        system::prepare(&mut command, self.dir.path());
         command.env("PIERHEAD_TEST", &self.mark).envs(self.env.borrow().iter().cloned());
         if let Some(uid) = self.user {
-            command.uid(uid).gid(uid);
+            system::become_user(&mut command, uid);
         }
         command
     }
@@ -267,9 +267,7 @@ impl Sandbox {
 
     /// Every living process with this sandbox's mark.
     pub(crate) fn processes(&self) -> Vec<u32> {
-        let entries = fs::read_dir("/proc").expect("list processes").flatten();
-        let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-        pids.filter(|pid| limits::is_alive(*pid) && self.is_marked(*pid)).collect()
+        system::processes_of(&self.mark, &self.folders())
     }
 
     /// Every living fixture of this sandbox.
@@ -285,28 +283,14 @@ impl Sandbox {
         let is_expected = |pid: &u32| Some(*pid) == daemon || self.groups.borrow().contains(pid);
         for pid in self.processes().into_iter().filter(|pid| !is_expected(pid)) {
             let command = limits::command_of(pid);
-            let is_shim = command.starts_with(&format!("{} shim", pierhead().display()));
+            let is_shim = command.replace('"', "").starts_with(&format!("{} shim", pierhead().display()));
             assert!(is_shim || !limits::is_alive(pid), "{pid} is left: {command}");
             limits::wait_gone(pid);
         }
     }
 
-    /// By its environment, its arguments, the folder it works in or a file that it holds open: tools that clean one
-    /// leave another.
-    fn is_marked(&self, pid: u32) -> bool {
-        let process = PathBuf::from(format!("/proc/{pid}"));
-        let also = self.also.borrow();
-        let is_own =
-            |target: &Path| target.starts_with(self.dir.path()) || also.iter().any(|folder| target.starts_with(folder));
-        let is_inside = |link: &Path| fs::read_link(link).is_ok_and(|target| is_own(&target));
-        let names_us = |file: &str| {
-            let bytes = fs::read(process.join(file)).unwrap_or_default();
-            bytes.windows(self.mark.len()).any(|window| window == self.mark.as_bytes())
-        };
-        names_us("environ") || names_us("cmdline") || is_inside(&process.join("cwd")) || {
-            let mut files = fs::read_dir(process.join("fd")).into_iter().flatten().flatten();
-            files.any(|file| is_inside(&file.path())) && pid != std::process::id()
-        }
+    fn folders(&self) -> Vec<PathBuf> {
+        std::iter::once(self.dir.path().to_owned()).chain(self.also.borrow().iter().cloned()).collect()
     }
 
     fn stop_all(&self) {
@@ -319,15 +303,17 @@ impl Sandbox {
                 let _ = child.wait();
             }
         }
-        for group in self.groups.borrow().iter().filter_map(|pid| number(*pid)) {
-            let _ = kill_process_group(group, Signal::KILL);
+        for group in self.groups.borrow().iter() {
+            let _ = system::kill_group(*group, Signal::KILL);
         }
     }
 
     /// What would not end: each is given time to finish ending, then killed and named.
     fn survivors(&self) -> Vec<String> {
         // Looked at twice: another test's child has this process's files for the blink between fork and exec.
-        let stubborn = |pid: &u32| self.is_marked(*pid) && !limits::is_gone_within(*pid, Duration::from_secs(15));
+        let folders = self.folders();
+        let is_ours = |pid: u32| system::is_of(pid, &self.mark, &folders);
+        let stubborn = |pid: &u32| is_ours(*pid) && !limits::is_gone_within(*pid, Duration::from_secs(15));
         let survivors: Vec<u32> = self.processes().into_iter().filter(stubborn).collect();
         let named = survivors.iter().map(|pid| format!("{pid}: {}", limits::command_of(*pid))).collect();
         for pid in survivors {
@@ -408,7 +394,7 @@ impl Running {
 
     /// Sends its process group a signal, as a terminal does.
     pub(crate) fn signal_group(&self, signal: Signal) {
-        kill_process_group(number(self.pid()).expect("a process's number"), signal).expect("signal a group");
+        system::kill_group(self.pid(), signal).expect("signal a group");
     }
 
     /// Waits for its end, and for the end of its streams.
@@ -430,7 +416,7 @@ impl Running {
             text
         };
         let (stdout, stderr) = (collect(&self.stdout), collect(&self.stderr));
-        Output { args, code: status.code(), signal: status.signal(), stdout, stderr }
+        Output { args, code: status.code(), signal: system::signal_of(status), stdout, stderr }
     }
 }
 
@@ -499,27 +485,21 @@ impl Output {
     }
 }
 
-/// Sends a signal; that the process has ended meanwhile is no error.
-pub(crate) fn kill(pid: u32, signal: Signal) {
-    let _ = kill_process(number(pid).expect("a process's number"), signal);
-}
-
 /// The program. Cargo tells the tests of its own package where it is; beside others' tests it lies one folder up.
 pub(crate) fn pierhead() -> PathBuf {
     let beside = || {
         let test = std::env::current_exe().expect("this test is a file");
-        test.ancestors().nth(2).expect("it is in deps").join("pierhead")
+        test.ancestors().nth(2).expect("it is in deps").join("pierhead").with_extension(EXE_EXTENSION)
     };
     let path = option_env!("CARGO_BIN_EXE_pierhead").map_or_else(beside, PathBuf::from);
-    let path = fs::canonicalize(&path);
-    path.unwrap_or_else(|error| panic!("`pierhead` is not built ({error}): run `cargo build`"))
+    system::whole(&path).unwrap_or_else(|error| panic!("`pierhead` is not built ({error}): run `cargo build`"))
 }
 
 /// The fixture: examples are built beside the binary by `cargo test` and `cargo nextest run` without a target given.
 pub(crate) fn fixture() -> PathBuf {
     let program = pierhead();
     let folder = program.parent().expect("the binary is in a folder");
-    let path = folder.join("examples/fixture");
+    let path = folder.join("examples").join("fixture").with_extension(EXE_EXTENSION);
     assert!(path.exists(), "`{}` is not built: run `cargo build --example fixture`", path.display());
     path
 }
@@ -554,17 +534,5 @@ fn reserve_ports(count: u16) -> (u16, Vec<fs::File>) {
 
 /// Every TCP port that something listens on.
 fn listening_ports() -> BTreeSet<u16> {
-    const LISTEN: &str = "0A";
-    let tables = ["tcp", "tcp6"].map(|table| fs::read_to_string(format!("/proc/net/{table}")).unwrap_or_default());
-    let port = |line: &str| {
-        let mut fields = line.split_whitespace().skip(1);
-        let (local, state) = (fields.next()?, fields.nth(1)?);
-        let port = local.rsplit(':').next()?;
-        (state == LISTEN).then(|| u16::from_str_radix(port, 16).ok()).flatten()
-    };
-    tables.iter().flat_map(|table| table.lines().filter_map(port)).collect()
-}
-
-fn number(pid: u32) -> Option<Pid> {
-    i32::try_from(pid).ok().and_then(Pid::from_raw)
+    pierhead::os::sockets::listening().unwrap_or_default().into_iter().map(|socket| socket.port).collect()
 }

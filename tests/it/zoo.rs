@@ -12,7 +12,7 @@ use rustix::process::Signal;
 
 use crate::events::{Events, is_served};
 use crate::http::{get_url, try_get};
-use crate::limits::Removal;
+use crate::limits::system::Removal;
 use crate::repo::{Repo, number_in};
 use crate::sandbox::{Sandbox, kill};
 

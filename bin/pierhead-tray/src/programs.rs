@@ -20,14 +20,22 @@ pub(crate) fn in_path(name: &str) -> Option<PathBuf> {
 
 /// Runs a program to its end: what it printed, or what it said was wrong.
 pub(crate) fn run<A: AsRef<OsStr>>(program: &Path, args: impl IntoIterator<Item = A>) -> Result<String, String> {
-    let output = Command::new(program).args(args).stdin(Stdio::null()).output();
-    let output = output.map_err(|error| format!("`{}` cannot be run: {error}", program.display()))?;
+    let mut command = Command::new(program);
+    command.args(args).stdin(Stdio::null());
+    // The tray has no console: each of these would open one for a blink.
+    #[cfg(windows)]
+    std::os::windows::process::CommandExt::creation_flags(&mut command, CREATE_NO_WINDOW);
+    let output = command.output().map_err(|error| format!("`{}` cannot be run: {error}", program.display()))?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
     let said = String::from_utf8_lossy(&output.stderr);
     Err(said.trim().trim_start_matches("error: ").to_owned())
 }
+
+/// Of the system's own list of flags.
+#[cfg(windows)]
+const CREATE_NO_WINDOW: u32 = 0x0800_0000;
 
 /// Opens a terminal in a folder.
 pub(crate) fn open_terminal(folder: &Path) -> io::Result<()> {

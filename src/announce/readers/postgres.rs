@@ -38,7 +38,8 @@ pub(in crate::announce) fn read(bytes: &[u8]) -> Result<Announcement, Unreadable
     Ok(Announcement { pid: Some(pid), port, address: listens.and_then(address_in), root, started_at, stage })
 }
 
-#[cfg(test)]
+// What was recorded has paths of Unix.
+#[cfg(all(test, unix))]
 mod tests {
     use super::*;
 

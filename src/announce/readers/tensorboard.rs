@@ -17,7 +17,8 @@ pub(in crate::announce) fn read(bytes: &[u8]) -> Result<Announcement, Unreadable
     })
 }
 
-#[cfg(test)]
+// What was recorded has paths of Unix.
+#[cfg(all(test, unix))]
 mod tests {
     use super::*;
     use crate::model::Timestamp;

@@ -6,7 +6,8 @@ pub(in crate::announce) fn read(bytes: &[u8]) -> Result<Announcement, Unreadable
     super::next::read(bytes)
 }
 
-#[cfg(test)]
+// What was recorded has paths of Unix.
+#[cfg(all(test, unix))]
 mod tests {
     use super::*;
     use std::path::PathBuf;

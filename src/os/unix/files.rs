@@ -389,6 +389,11 @@ pub fn is_own_file(path: &Path) -> bool {
         .is_ok_and(|meta| meta.is_file() && meta.uid() == rustix::process::geteuid().as_raw())
 }
 
+/// A path without links.
+pub fn canonical(path: impl AsRef<Path>) -> io::Result<PathBuf> {
+    std::fs::canonicalize(path)
+}
+
 /// A folder for sockets with a short path that needs no environment, for one of this user's daemons: where the system
 /// keeps such things of each user, else in the folder for everybody's temporary files, unless somebody else has taken
 /// the name there. It need not exist; whoever makes it is to see that it is private.

@@ -10,5 +10,7 @@ pub mod interrupt;
 pub mod limits;
 #[cfg(feature = "cli")]
 pub mod login;
+#[cfg(feature = "launch")]
+pub mod program;
 #[cfg(feature = "cli")]
 pub mod session;

@@ -238,6 +238,9 @@ impl Default for Relay {
     }
 }
 
+/// Keeps the standard streams to this process: here what it starts has no others than those it is given.
+pub fn keep_streams() {}
+
 /// The number by which others that hold a pipe can be found (`tree::holders_of_pipe`); `None` where there is no such
 /// search.
 pub fn pipe_number(pipe: &impl AsFd) -> Option<u64> {

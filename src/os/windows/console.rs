@@ -9,6 +9,8 @@ use windows_sys::Win32::System::Console::{
 };
 use windows_sys::core::BOOL;
 
+use super::kernel;
+
 /// A key that asks a program to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Key {
@@ -42,12 +44,14 @@ pub(super) fn press(key: Key, pid: u32, meant: impl Fn(u32) -> bool) -> bool {
 
 static ATTACHED: Mutex<()> = Mutex::new(());
 
+/// Wine has no Ctrl-Break: it ends the first thread of everybody who should hear it, of this process as well.
+///
 /// The key comes to this process as well, in a thread that the system makes, and would end it. To leave the console
 /// takes the handler away: it is left when the key has come.
 fn generate(key: Key) -> bool {
     let event = match key {
-        Key::Interrupt => CTRL_C_EVENT,
-        Key::Break => CTRL_BREAK_EVENT,
+        Key::Break if !kernel::is_wine() => CTRL_BREAK_EVENT,
+        Key::Interrupt | Key::Break => CTRL_C_EVENT,
     };
     let mut heard = own_key();
     *heard = false;

@@ -292,9 +292,34 @@ pub fn is_own_file(path: &Path) -> bool {
     std::fs::symlink_metadata(path).is_ok_and(|meta| meta.is_file())
 }
 
-/// A folder for sockets with a short path: none is needed, pipes have names of their own.
-pub fn shared_runtime_folder(_mark: &str) -> Option<PathBuf> {
-    None
+/// A path without links. Not as the system writes it, with `\\?\` before it: few programs know that, and `cmd` works in
+/// no such folder. What would be another path without it, or none, keeps it.
+pub fn canonical(path: impl AsRef<Path>) -> io::Result<PathBuf> {
+    let whole = std::fs::canonicalize(path)?;
+    let plain = whole.to_str().and_then(|text| text.strip_prefix(r"\\?\")).filter(|text| is_plain(text));
+    Ok(plain.map(PathBuf::from).unwrap_or(whole))
+}
+
+/// A drive's path that every program understands as it is.
+fn is_plain(path: &str) -> bool {
+    let is_of_drive = matches!(path.as_bytes(), [drive, b':', b'\\', ..] if drive.is_ascii_alphabetic());
+    let is_usual = |part: &str| !part.ends_with(['.', ' ']) && !part.contains('/') && !is_device(part);
+    is_of_drive && path.len() < 260 && path[3..].split('\\').all(is_usual)
+}
+
+/// Names that mean a device in every folder.
+fn is_device(part: &str) -> bool {
+    let stem = part.split('.').next().unwrap_or("").trim_end().to_ascii_uppercase();
+    let numbered = |name: &str| stem.strip_prefix(name).is_some_and(|rest| rest.chars().count() == 1);
+    matches!(&*stem, "CON" | "PRN" | "AUX" | "NUL") || numbered("COM") || numbered("LPT")
+}
+
+/// A folder for locks that all programs of this user find: in what is the user's own on this machine alone. `None` where
+/// the environment does not name it.
+pub fn shared_runtime_folder(mark: &str) -> Option<PathBuf> {
+    let local = std::env::var_os("LOCALAPPDATA").map(PathBuf::from);
+    let local = local.or_else(|| Some(PathBuf::from(std::env::var_os("USERPROFILE")?).join(r"AppData\Local")));
+    local.filter(|folder| folder.is_absolute()).map(|folder| folder.join("pierhead").join(mark))
 }
 
 fn split(path: &Path) -> Result<(&Path, &str), FileError> {

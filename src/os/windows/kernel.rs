@@ -4,12 +4,14 @@ use std::ffi::OsStr;
 use std::io;
 use std::os::windows::ffi::OsStrExt;
 use std::os::windows::io::{AsRawHandle, BorrowedHandle, FromRawHandle, OwnedHandle};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use windows_sys::Win32::Foundation::{FILETIME, HANDLE, INVALID_HANDLE_VALUE, WAIT_OBJECT_0};
 use windows_sys::Win32::System::Diagnostics::ToolHelp::{
     CreateToolhelp32Snapshot, PROCESSENTRY32W, Process32FirstW, Process32NextW, TH32CS_SNAPPROCESS,
 };
+use windows_sys::Win32::System::LibraryLoader::{GetModuleHandleW, GetProcAddress};
 use windows_sys::Win32::System::Threading::{
     GetProcessId, GetProcessTimes, INFINITE, OpenProcess, OpenThread, PROCESS_QUERY_LIMITED_INFORMATION,
     THREAD_QUERY_LIMITED_INFORMATION, TerminateProcess, WaitForSingleObject,
@@ -54,6 +56,16 @@ pub(super) fn open_process(pid: u32, rights: u32) -> io::Result<OwnedHandle> {
         return Ok(process);
     }
     Err(io::Error::from_raw_os_error(windows_sys::Win32::Foundation::ERROR_INVALID_PARAMETER.cast_signed()))
+}
+
+/// True where Windows is Wine, which is told by a function of its own.
+pub(super) fn is_wine() -> bool {
+    static IS_WINE: OnceLock<bool> = OnceLock::new();
+    *IS_WINE.get_or_init(|| {
+        let library = wide("ntdll.dll");
+        // SAFETY: both names end with a NUL; the library is a part of every process, and nothing of it is called.
+        unsafe { GetProcAddress(GetModuleHandleW(library.as_ptr()), c"wine_get_version".as_ptr().cast()) }.is_some()
+    })
 }
 
 /// True when a thread has this number: threads and processes are numbered together.

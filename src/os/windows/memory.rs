@@ -17,6 +17,14 @@ use super::kernel;
 
 /// The command line as it was given.
 pub(super) fn command_line(pid: u32) -> Option<String> {
+    // Wine knows no such question, and the text is in the other's memory as well.
+    asked_for(pid).or_else(|| {
+        let seen = Seen::open(pid)?;
+        Some(String::from_utf16_lossy(&seen.text(seen.parameters + COMMAND_LINE)?))
+    })
+}
+
+fn asked_for(pid: u32) -> Option<String> {
     let process = kernel::open_process(pid, PROCESS_QUERY_LIMITED_INFORMATION).ok()?;
     // A `UNICODE_STRING` that points to the text behind it.
     let answer = query(std::os::windows::io::AsHandle::as_handle(&process), ProcessCommandLineInformation, 64 * 1024)?;
@@ -70,6 +78,7 @@ fn environment(pid: u32) -> Option<Vec<u16>> {
 // Debuggers and process viewers read them there. A 32-bit process has them too, beside its own.
 const PARAMETERS: u64 = 0x20;
 const CURRENT_DIRECTORY: u64 = 0x38;
+const COMMAND_LINE: u64 = 0x70;
 const ENVIRONMENT: u64 = 0x80;
 const ENVIRONMENT_SIZE: u64 = 0x3f0;
 

@@ -24,6 +24,10 @@ mod memory;
 #[cfg(feature = "cli")]
 mod own_job;
 pub mod process;
+#[cfg(feature = "launch")]
+pub mod program;
+#[cfg(feature = "cli")]
+pub mod run_key;
 mod security;
 #[cfg(feature = "cli")]
 pub mod session;

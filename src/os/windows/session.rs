@@ -55,14 +55,20 @@ pub fn with_own_console(command: &mut Command) {
     stand_outside(command);
 }
 
-/// Makes this process the owner of whatever its descendants leave behind, undoes a deafness to Ctrl-C that it would
-/// hand down to them, and keeps its standard streams to itself: whoever waits for their end waits for this process
-/// alone.
-pub fn begin() -> io::Result<()> {
+/// Keeps the standard streams to this process: whoever waits for their end waits for it alone. What it starts inherits
+/// every handle that may be inherited, also when its own streams are others: a daemon would hold the pipe that `up`
+/// writes into. What is to have them gets copies.
+pub fn keep_streams() {
     for stream in STREAMS {
         // SAFETY: takes a number; what is no handle is refused.
         unsafe { SetHandleInformation(GetStdHandle(stream), HANDLE_FLAG_INHERIT, 0) };
     }
+}
+
+/// Makes this process the owner of whatever its descendants leave behind, undoes a deafness to Ctrl-C that it would
+/// hand down to them, and keeps its standard streams to itself.
+pub fn begin() -> io::Result<()> {
+    keep_streams();
     // SAFETY: no handler means the flag that ignores Ctrl-C.
     unsafe { SetConsoleCtrlHandler(None, 0) };
     adopt_orphans()
