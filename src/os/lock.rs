@@ -8,7 +8,7 @@ use std::path::Path;
 /// would let two holders lock two files of one name.
 #[derive(Debug)]
 pub struct Lock {
-    _file: File,
+    file: File,
 }
 
 impl Lock {
@@ -16,14 +16,14 @@ impl Lock {
     pub fn wait(path: &Path) -> io::Result<Self> {
         let file = open(path)?;
         file.lock()?;
-        Ok(Self { _file: file })
+        Ok(Self { file })
     }
 
     /// Takes the lock; `None` when somebody else holds it.
     pub fn attempt(path: &Path) -> io::Result<Option<Self>> {
         let file = open(path)?;
         match file.try_lock() {
-            Ok(()) => Ok(Some(Self { _file: file })),
+            Ok(()) => Ok(Some(Self { file })),
             Err(TryLockError::WouldBlock) => Ok(None),
             Err(TryLockError::Error(error)) => Err(error),
         }
@@ -33,13 +33,14 @@ impl Lock {
     /// [`Self::inherited`]. To be called just before: whatever is started from here on holds the lock as well.
     #[cfg(unix)]
     pub fn bequeath(&self) -> io::Result<i32> {
-        rustix::io::fcntl_setfd(&self._file, rustix::io::FdFlags::empty())?;
-        Ok(std::os::fd::AsRawFd::as_raw_fd(&self._file))
+        rustix::io::fcntl_setfd(&self.file, rustix::io::FdFlags::empty())?;
+        Ok(std::os::fd::AsRawFd::as_raw_fd(&self.file))
     }
 
     /// Not supported here: a process keeps its program.
     #[cfg(not(unix))]
     pub fn bequeath(&self) -> io::Result<i32> {
+        let _ = &self.file;
         Err(io::ErrorKind::Unsupported.into())
     }
 
@@ -59,7 +60,7 @@ impl Lock {
         let file = unsafe { File::from_raw_fd(number) };
         rustix::io::fcntl_setfd(&file, rustix::io::FdFlags::CLOEXEC).ok()?;
         file.try_lock().ok()?;
-        Some(Self { _file: file })
+        Some(Self { file })
     }
 
     /// There is none here.
