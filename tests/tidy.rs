@@ -172,7 +172,7 @@ fn every_dependency_says_what_it_spares() {
 fn the_architecture_is_short_and_names_every_module() {
     let text = read(&root().join("ARCHITECTURE.md"));
     let lines = text.lines().count();
-    assert!(lines <= 240, "ARCHITECTURE.md is {lines} lines long");
+    assert!(lines <= 256, "ARCHITECTURE.md is {lines} lines long");
     let modules: BTreeSet<String> = rust_files("src").iter().filter_map(|file| top_level_module(file)).collect();
     let missing: Vec<_> =
         modules.iter().filter(|module| *module != "main" && !text.contains(&format!("`{module}"))).collect();
