@@ -1,6 +1,5 @@
 //! What follows from what, as tables.
 
-
 use super::*;
 use crate::example::server;
 
