@@ -330,7 +330,9 @@ pub(crate) fn what_is_shown_is_so(life: &Life, world: &World, slot: Slot, shown:
     let expected: &[State] = match (port, is_ready_by_listening(ready)) {
         (Some(_), true) => &[State::Ready, State::Unhealthy],
         (Some(_), false) => &[State::Starting, State::Ready, State::Unhealthy],
-        (None, true) if life.was_ready => &[State::NotServing],
+        (None, true) if life.was_told_ready => &[State::NotServing],
+        // It is what it was before it listened.
+        (None, true) if life.was_ready => &[State::Starting, State::NotServing],
         (None, true) => &[State::Starting],
         (None, false) => &[State::Starting, State::NotServing, State::Ready],
     };
