@@ -73,6 +73,12 @@ pub(crate) fn children_of(pid: u32) -> Vec<u32> {
     children.flat_map(|list| list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<u32>>()).collect()
 }
 
+/// The children of a process that have ended and were not collected. For tests/tray, which shares this file.
+#[allow(dead_code)]
+pub(crate) fn zombies_of(pid: u32) -> Vec<u32> {
+    children_of(pid).into_iter().filter(|child| !is_alive(*child)).collect()
+}
+
 /// The process that a daemon's shims are copies of, once it is there.
 #[track_caller]
 pub(crate) fn nursery_of(daemon: u32) -> u32 {
