@@ -198,8 +198,10 @@ impl Performer {
             events.push(Event::Removed { repo });
         }
         // What an earlier entry of this name left behind counts: numbers of lives, how the last one ended, what runs.
-        let is_new = |name: &&String| !old.contains_key(*name) && !self.unseen.contains(*name);
-        let added: Vec<String> = self.repos.keys().filter(is_new).cloned().collect();
+        let is_new = |repo: &&Repo| {
+            !self.unseen.contains(&repo.name) && old.get(&repo.name).is_none_or(|before| before.root != repo.root)
+        };
+        let added: Vec<String> = self.repos.values().filter(is_new).map(|repo| repo.name.clone()).collect();
         self.added.extend(added);
         self.added.retain(|name| self.repos.contains_key(name));
         self.look_at_all(Occasion::Change, reply);

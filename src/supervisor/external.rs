@@ -27,7 +27,8 @@ pub struct External {
     pub since: Option<Timestamp>,
     /// The server whose live port file names it already.
     pub claimed: Option<String>,
-    /// The tool that announced it; the announcement says which repo it belongs to.
+    /// The tool that announced it, and so said which repo it belongs to; else the service, such as a database, that its own
+    /// file tells of. It is called so where nothing else names it.
     pub announced: Option<String>,
 }
 

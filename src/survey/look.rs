@@ -11,7 +11,7 @@ use super::patience::ask_each;
 use super::record::{EndedRun, LastRun, lost_output, run_record};
 use super::repo::{Remembered, manifest_of, plans_of, remembered_plans_of};
 use super::tree::sockets_of;
-use super::{Effort, Finder, Remains, Sighting, Spot, Store, Words, leave_out_remains};
+use super::{Effort, Finder, Sighting, Spot, Store, Words, leave_out_remains};
 use crate::model::{Instance, Moment, Origin, ServerId, Status, Timestamp};
 use crate::os::files::FileError;
 use crate::os::process::Process;
@@ -115,8 +115,6 @@ fn events_of(
     listening: &[Listening],
 ) -> Vec<Event> {
     let mut events = Vec::new();
-    // What a killed shim left behind is nobody's server: a daemon ends it.
-    let mut left = Vec::new();
     match run_record(place) {
         Some(LastRun::Alive(adoption)) => {
             let (generation, shim, asked) = (adoption.generation, adoption.shim.clone(), adoption.asked_port);
@@ -134,7 +132,6 @@ fn events_of(
             earlier_boot: false,
             lost_shim,
         })) => {
-            left = lost_shim.as_ref().map(Remains::alive).unwrap_or_default();
             let meant = if down { Meant::Down } else { Meant::UpUnattended };
             let is_quiet = (down && given_up.is_none()) || exit.is_success();
             let lines = if is_quiet { 0 } else { LAST_LINES };
@@ -150,8 +147,6 @@ fn events_of(
         _ => {}
     }
     let found = Spot::of_server(root, &id.server, is_default).inspect().map(Found::from);
-    let is_left = |owner: &Instance| left.iter().any(|process| process.instance().is_same_life(owner));
-    let found = found.filter(|found| !found.owner.as_ref().is_some_and(is_left));
     if found.is_none() {
         events.push(Event::FileRefused { id: id.clone(), why: "no daemon runs that would write it".to_owned() });
     }

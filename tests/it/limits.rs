@@ -54,6 +54,13 @@ pub(crate) fn wait_gone(pid: u32) {
     assert!(is_gone_within(pid, LIMIT), "process {pid} is still alive: {}", command_of(pid));
 }
 
+/// The children of a process that have ended and were not collected. For tests/tray, which shares this file.
+#[cfg(target_os = "linux")]
+#[allow(dead_code)]
+pub(crate) fn zombies_of(pid: u32) -> Vec<u32> {
+    children_of(pid).into_iter().filter(|child| !is_alive(*child)).collect()
+}
+
 /// The process that a daemon's shims are copies of, once it is there.
 #[cfg(target_os = "linux")]
 #[track_caller]

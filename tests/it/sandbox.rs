@@ -517,8 +517,8 @@ fn reserve_ports(count: u16) -> (u16, Vec<fs::File>) {
     let begin = u16::try_from(std::process::id() % u32::from(slots)).unwrap_or(0);
     let listening = listening_ports();
     let reserve = |slot: u16| {
-        let first = 20_000 + slot * PORTS;
-        if listening.range(first..first + PORTS).next().is_some() {
+        // The last of each is the discovery port of its sandbox.
+        if listening.contains(&(20_000 + slot * PORTS + PORTS - 1)) {
             return None;
         }
         let file = fs::File::create(folder.join(slot.to_string())).expect("make a lock file");

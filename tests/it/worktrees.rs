@@ -17,6 +17,23 @@ fn shop(sandbox: &Sandbox) -> Repo {
     committed(sandbox, sandbox.repo("shop").server("web", "").git().add())
 }
 
+/// A user with that repo, to whom worktrees are offered.
+#[track_caller]
+fn offering() -> (Sandbox, Repo) {
+    let sandbox = Sandbox::new();
+    let main = shop(&sandbox);
+    (sandbox, main)
+}
+
+/// The same, who has worktrees register themselves.
+#[track_caller]
+fn registering() -> (Sandbox, Repo) {
+    let sandbox = Sandbox::new();
+    set(&sandbox, "worktrees = 'register'");
+    let main = shop(&sandbox);
+    (sandbox, main)
+}
+
 #[track_caller]
 fn committed(sandbox: &Sandbox, repo: Repo) -> Repo {
     git(sandbox, &repo.root, &["add", "."]);
@@ -86,8 +103,7 @@ fn registered(sandbox: &Sandbox) -> BTreeSet<String> {
 
 #[test]
 fn a_new_worktree_is_offered_and_registered_when_it_is_accepted() {
-    let sandbox = Sandbox::new();
-    let main = shop(&sandbox);
+    let (sandbox, main) = offering();
     let mut events = sandbox.events();
     let tree = worktree(&sandbox, &main, "src/other", "feature/x");
     wait_offers(&mut events, &["shop@feature-x"]);
@@ -110,8 +126,7 @@ fn a_new_worktree_is_offered_and_registered_when_it_is_accepted() {
 
 #[test]
 fn offers_are_told_without_a_daemon_as_well() {
-    let sandbox = Sandbox::new();
-    let main = shop(&sandbox);
+    let (sandbox, main) = offering();
     worktree(&sandbox, &main, "src/other", "x");
     sandbox.run(["ls"]).ok().says("shop@x");
     sandbox.run(["add", "--worktrees", "shop@x"]).ok();
@@ -122,9 +137,7 @@ fn offers_are_told_without_a_daemon_as_well() {
 
 #[test]
 fn a_worktree_registers_itself_when_the_user_wants_that_and_goes_with_its_folder() {
-    let sandbox = Sandbox::new();
-    set(&sandbox, "worktrees = 'register'");
-    let main = shop(&sandbox);
+    let (sandbox, main) = registering();
     let mut events = sandbox.events();
     let tree = worktree(&sandbox, &main, "src/other", "x");
     events.wait("shop@x/web", "registered by itself", |_| true);
@@ -139,9 +152,7 @@ fn a_worktree_registers_itself_when_the_user_wants_that_and_goes_with_its_folder
 
 #[test]
 fn a_deleted_folder_takes_its_entry_along_but_for_a_locked_worktree() {
-    let sandbox = Sandbox::new();
-    set(&sandbox, "worktrees = 'register'");
-    let main = shop(&sandbox);
+    let (sandbox, main) = registering();
     let mut events = sandbox.events();
     let deleted = worktree(&sandbox, &main, "src/deleted", "deleted");
     let locked = worktree(&sandbox, &main, "src/locked", "locked");
@@ -157,9 +168,7 @@ fn a_deleted_folder_takes_its_entry_along_but_for_a_locked_worktree() {
 
 #[test]
 fn a_worktree_that_went_while_no_daemon_looked_goes_when_one_does() {
-    let sandbox = Sandbox::new();
-    set(&sandbox, "worktrees = 'register'");
-    let main = shop(&sandbox);
+    let (sandbox, main) = registering();
     let mut events = sandbox.events();
     let tree = worktree(&sandbox, &main, "src/other", "x");
     events.wait("shop@x/web", "registered", |_| true);
@@ -179,9 +188,7 @@ fn a_worktree_that_went_while_no_daemon_looked_goes_when_one_does() {
 
 #[test]
 fn a_worktree_keeps_its_name_when_it_moves_or_switches_its_branch() {
-    let sandbox = Sandbox::new();
-    set(&sandbox, "worktrees = 'register'");
-    let main = shop(&sandbox);
+    let (sandbox, main) = registering();
     let mut events = sandbox.events();
     let tree = worktree(&sandbox, &main, "src/other", "x");
     events.wait("shop@x/web", "registered", |_| true);
@@ -199,8 +206,7 @@ fn a_worktree_keeps_its_name_when_it_moves_or_switches_its_branch() {
 
 #[test]
 fn a_worktree_that_was_removed_is_not_offered_again_until_it_is_asked_for() {
-    let sandbox = Sandbox::new();
-    let main = shop(&sandbox);
+    let (sandbox, main) = offering();
     let mut events = sandbox.events();
     worktree(&sandbox, &main, "src/a", "a");
     wait_offers(&mut events, &["shop@a"]);
@@ -255,8 +261,7 @@ fn what_was_approved_of_the_repo_holds_for_its_worktree_only_to_the_byte() {
 
 #[test]
 fn inside_of_a_worktree_the_repo_around_it_is_never_meant() {
-    let sandbox = Sandbox::new();
-    let main = shop(&sandbox);
+    let (sandbox, main) = offering();
     sandbox.run(["up", "shop"]).ok();
     let tree = worktree(&sandbox, &main, "src/shop/.claude/worktrees/x", "x");
     sandbox.run_in(&tree, ["port"]).code_is(3);
@@ -271,9 +276,7 @@ fn inside_of_a_worktree_the_repo_around_it_is_never_meant() {
 
 #[test]
 fn who_lets_worktrees_register_themselves_need_not_wait_for_the_daemon() {
-    let sandbox = Sandbox::new();
-    set(&sandbox, "worktrees = 'register'");
-    let main = shop(&sandbox);
+    let (sandbox, main) = registering();
     let tree = worktree(&sandbox, &main, "src/shop/.worktrees/x", "x");
     sandbox.run_in(&tree, ["up"]).ok();
     let tree = worktree(&sandbox, &main, "src/shop/.worktrees/y", "y");
@@ -296,9 +299,7 @@ fn a_port_that_the_repo_wants_for_itself_is_not_its_worktrees() {
 
 #[test]
 fn worktrees_that_come_and_go_by_the_dozen_leave_nothing_behind() {
-    let sandbox = Sandbox::new();
-    set(&sandbox, "worktrees = 'register'");
-    let main = shop(&sandbox);
+    let (sandbox, main) = registering();
     let mut events = sandbox.events();
     for round in 0..12 {
         // One after the other, some of them under a name that has just gone, and no pause in between.
@@ -334,9 +335,7 @@ fn worktrees_that_come_and_go_by_the_dozen_leave_nothing_behind() {
 
 #[test]
 fn a_worktree_that_is_still_being_made_is_seen_when_it_is_whole() {
-    let sandbox = Sandbox::new();
-    set(&sandbox, "worktrees = 'register'");
-    let main = shop(&sandbox);
+    let (sandbox, main) = registering();
     let mut events = sandbox.events();
     let (tree, admin) = (sandbox.path("src/slow"), main.root.join(".git/worktrees/slow"));
     // As git makes it, in its order.
@@ -358,8 +357,7 @@ fn a_worktree_that_is_still_being_made_is_seen_when_it_is_whole() {
 
 #[test]
 fn worktrees_of_a_bare_repo_and_siblings_of_a_registered_one_are_found() {
-    let sandbox = Sandbox::new();
-    let main = shop(&sandbox);
+    let (sandbox, main) = offering();
     sandbox.run(["remove", "shop"]).ok();
     let bare = sandbox.path("src/hub/.bare");
     git(&sandbox, &main.root, &["clone", "-q", "--bare", ".", &bare.display().to_string()]);
@@ -386,8 +384,7 @@ fn nothing_is_offered_when_the_user_wants_nothing_of_it() {
 
 #[test]
 fn a_repo_that_is_removed_takes_its_worktrees_along() {
-    let sandbox = Sandbox::new();
-    let main = shop(&sandbox);
+    let (sandbox, main) = offering();
     worktree(&sandbox, &main, "src/other", "x");
     sandbox.run(["add", "--worktrees", "shop"]).ok();
     sandbox.run(["remove", "shop"]).ok().says("removed `shop@x`");

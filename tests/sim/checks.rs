@@ -98,7 +98,9 @@ pub(crate) fn strangers_are_told_once(daemon: &Daemon, world: &World, slot: Slot
         repo.is_registered && repo.is_there && daemon.fleet.statuses().any(|status| status.repo == server.id.repo);
     let count =
         told.iter().filter(|status| (status.pid, status.port) == (Some(foreign.pid), Some(foreign.port))).count();
-    demand!(count == usize::from(is_known), "11: somebody else's server {foreign:?} is told {count} times");
+    // Where its directory is not there any more, what was seen before is told as long as it lives.
+    let is_fine = count == usize::from(is_known) || (!repo.is_there && count == 1);
+    demand!(is_fine, "11: somebody else's server {foreign:?} is told {count} times");
     Ok(())
 }
 
@@ -330,7 +332,9 @@ pub(crate) fn what_is_shown_is_so(life: &Life, world: &World, slot: Slot, shown:
     let expected: &[State] = match (port, is_ready_by_listening(ready)) {
         (Some(_), true) => &[State::Ready, State::Unhealthy],
         (Some(_), false) => &[State::Starting, State::Ready, State::Unhealthy],
-        (None, true) if life.was_ready => &[State::NotServing],
+        (None, true) if life.was_told_ready => &[State::NotServing],
+        // It is what it was before it listened.
+        (None, true) if life.was_ready => &[State::Starting, State::NotServing],
         (None, true) => &[State::Starting],
         (None, false) => &[State::Starting, State::NotServing, State::Ready],
     };

@@ -612,6 +612,9 @@ impl Lap<'_> {
         });
         let reference = &mut self.references[slot];
         checks::exits_are_told(reference, shown)?;
+        if let Some(life) = reference.life.as_mut().filter(|_| shown.state == State::Ready) {
+            life.was_told_ready = true;
+        }
         let is_news = reference.shown.as_ref().is_none_or(|before| before.state != shown.state);
         if is_news {
             checks::given_up_for_a_reason(reference, shown, needs_rest)?;

@@ -54,6 +54,8 @@ pub(crate) struct Life {
     pub(crate) generation: u64,
     pub(crate) shim: Instance,
     pub(crate) was_ready: bool,
+    /// Everybody was told that it is ready: its listener did not go before its port file was there.
+    pub(crate) was_told_ready: bool,
     /// Taken over: whether it had been ready is not known, and it is given the benefit.
     pub(crate) is_adopted: bool,
     pub(crate) failed_probes: u32,
@@ -147,8 +149,15 @@ impl Reference {
             Ok(spawn) => {
                 let stop = (!self.is_wanted).then_some(Stop::Asked);
                 let shim = spawn.shim.clone();
-                self.life =
-                    Some(Life { generation, shim, was_ready: false, is_adopted: false, failed_probes: 0, stop });
+                self.life = Some(Life {
+                    generation,
+                    shim,
+                    was_ready: false,
+                    was_told_ready: false,
+                    is_adopted: false,
+                    failed_probes: 0,
+                    stop,
+                });
                 if let Some(end) = early_end {
                     if let Some(life) = &mut self.life {
                         life.stop = None;
@@ -196,7 +205,15 @@ impl Reference {
         let failed = leader_exit.clone().filter(|exit| !exit.is_success()).map(Stop::Died);
         let stop = if !self.is_wanted || down { Some(Stop::Asked) } else { failed };
         let shim = shim.clone();
-        self.life = Some(Life { generation, shim, was_ready: false, is_adopted: true, failed_probes: 0, stop });
+        self.life = Some(Life {
+            generation,
+            shim,
+            was_ready: false,
+            was_told_ready: false,
+            is_adopted: true,
+            failed_probes: 0,
+            stop,
+        });
         Told::News
     }
 

@@ -215,6 +215,68 @@ fn logs_and_folders_are_shown_by_the_desktops_own_programs() {
 }
 
 #[test]
+fn a_menu_of_many_repos_keeps_its_shape_while_servers_start_and_stop() {
+    let sandbox = Sandbox::new();
+    let bus = Bus::start(&sandbox);
+    let panel = Panel::start(&bus);
+    for number in 0..17 {
+        sandbox.repo(&format!("r{number:02}")).server("web", "").add();
+    }
+    let (_tray, icon) = Tray::on(&sandbox, &bus, &panel);
+    let below = icon.wait_row(&["All repositories"], |row| !row.rows.is_empty());
+    let group = below.rows[0].label.trim_start_matches(['○', ' ']).to_owned();
+    let last = ["All repositories", group.as_str(), "r16"];
+    let numbers = || ["r00", "All repositories", "Quit"].map(|name| icon.row(&[name]).map(|row| row.number));
+    let before = (numbers(), icon.row(&last).map(|row| row.number));
+    assert!(before.1.is_some(), "{:#?}", icon.labels());
+    sandbox.run(["up", "r16"]).ok();
+    icon.wait_row(&last, |row| row.label.contains("r16 ·"));
+    icon.wait("it to be told", || (icon.tip() == "1 ready").then_some(()));
+    sandbox.run(["down", "r16"]).ok();
+    icon.wait("it to be told", || (icon.tip() == "nothing runs").then_some(()));
+    assert_eq!((numbers(), icon.row(&last).map(|row| row.number)), before, "an open menu stayed open");
+    // A click closes it: who runs then comes up.
+    icon.click(&[last[0], last[1], last[2], "Start"]);
+    icon.wait_row(&last, |row| row.label.contains("r16 ·"));
+    icon.wait("it to be told", || (icon.tip() == "1 ready").then_some(()));
+    icon.click(&["Notifications"]);
+    icon.wait_row(&["r16"], |row| row.label.contains("r16 ·"));
+}
+
+#[test]
+fn what_the_tray_starts_is_collected() {
+    const TIMES: usize = 12;
+    let sandbox = Sandbox::new();
+    let bus = Bus::start(&sandbox);
+    let panel = Panel::start(&bus);
+    let (opener, terminal) = (Opener::install(&sandbox, "xdg-open"), Opener::install(&sandbox, "my-terminal"));
+    let browser = Opener::install(&sandbox, "browser");
+    sandbox.set_env("TERMINAL", "my-terminal");
+    sandbox.set_env("BROWSER", "browser");
+    sandbox.repo("shop").server("web", "").add();
+    sandbox.run(["up", "shop"]).ok();
+    let (tray, icon) = Tray::on(&sandbox, &bus, &panel);
+    for _ in 0..TIMES {
+        for (entry, program) in [("Open folder", &opener), ("Open terminal here", &terminal), ("Open", &browser)] {
+            icon.wait_row(&["shop", entry], |row| row.is_enabled);
+            icon.click(&["shop", entry]);
+            program.opened();
+        }
+    }
+    // The last may be ending still: what is collected at all is by the time of some round trips over the bus.
+    for round in 0.. {
+        let dead = limits::zombies_of(tray.pid());
+        if dead.is_empty() {
+            break;
+        }
+        assert!(round < 100, "{} of {} are never collected: {dead:?}", dead.len(), 3 * TIMES);
+        let is_on = icon.row(&["Notifications"]).expect("an entry").is_on;
+        icon.click(&["Notifications"]);
+        icon.wait_row(&["Notifications"], |row| row.is_on != is_on);
+    }
+}
+
+#[test]
 fn starting_at_login_is_switched_and_repaired() {
     let sandbox = Sandbox::new();
     let bus = Bus::start(&sandbox);

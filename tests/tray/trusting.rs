@@ -5,12 +5,19 @@ use crate::desk::Tray;
 use crate::sandbox::Sandbox;
 use crate::zenity::Person;
 
-#[test]
-fn a_changed_command_is_shown_and_approved() {
+/// A desk with a panel, and a person at it.
+#[track_caller]
+fn desk() -> (Sandbox, Bus, Panel, Person) {
     let sandbox = Sandbox::new();
     let bus = Bus::start(&sandbox);
     let panel = Panel::start(&bus);
-    let mut person = Person::sits_down(&sandbox);
+    let person = Person::sits_down(&sandbox);
+    (sandbox, bus, panel, person)
+}
+
+#[test]
+fn a_changed_command_is_shown_and_approved() {
+    let (sandbox, bus, panel, mut person) = desk();
     let repo = sandbox.repo("shop").server("web", "--print old-word").add();
     let (_tray, icon) = Tray::on(&sandbox, &bus, &panel);
     assert!(!icon.row(&["shop", "Trust…"]).unwrap().is_enabled);
@@ -32,10 +39,7 @@ fn a_changed_command_is_shown_and_approved() {
 
 #[test]
 fn what_was_swapped_while_the_window_stood_is_not_approved() {
-    let sandbox = Sandbox::new();
-    let bus = Bus::start(&sandbox);
-    let panel = Panel::start(&bus);
-    let mut person = Person::sits_down(&sandbox);
+    let (sandbox, bus, panel, mut person) = desk();
     let repo = sandbox.repo("shop").server("web", "--print old-word").add();
     let (_tray, icon) = Tray::on(&sandbox, &bus, &panel);
     repo.rewrite_settings("old-word", "new-word");
@@ -51,10 +55,7 @@ fn what_was_swapped_while_the_window_stood_is_not_approved() {
 
 #[test]
 fn a_repo_is_removed_when_that_is_meant() {
-    let sandbox = Sandbox::new();
-    let bus = Bus::start(&sandbox);
-    let panel = Panel::start(&bus);
-    let mut person = Person::sits_down(&sandbox);
+    let (sandbox, bus, panel, mut person) = desk();
     let repo = sandbox.repo("shop").server("web", "").add();
     let (_tray, icon) = Tray::on(&sandbox, &bus, &panel);
     icon.click(&["shop", "Remove…"]);

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use pierhead::api::{Request, Verb};
 use pierhead::model::{Offer, ServerId, State, Status, Timestamp};
 use pierhead::view::menu::{
-    self, Command, Difference, Entry, Lamp, Manner, Patch, Scene, Switches, can_end, can_start, can_stop, choose_front,
-    why,
+    self, Command, Difference, Entry, Lamp, Manner, Patch, Scene, Switches, can_clear, can_end, can_start, can_stop,
+    choose_front, why,
 };
 
 use crate::memory::{AtQuit, Memory};
@@ -123,6 +123,8 @@ pub(crate) struct App {
     logs: PathBuf,
     busy: BTreeSet<Command>,
     front: Vec<String>,
+    /// Repos may change places: the menu is not open, or changes its shape anyhow. While it is read nothing moves.
+    may_move: bool,
     shown: Vec<Entry>,
     stale: Stale,
     lamp: Lamp,
@@ -172,6 +174,7 @@ impl App {
             logs,
             busy: BTreeSet::new(),
             front: Vec::new(),
+            may_move: true,
             shown: Vec::new(),
             stale: Stale::default(),
             lamp: Lamp::Off,
@@ -209,16 +212,19 @@ impl App {
         match event {
             Event::Connected(servers) => {
                 (self.servers, self.is_connected, self.stale) = (servers, true, Stale::All);
+                self.may_move = true;
                 self.servers.sort_by_key(Status::id);
             }
             Event::Changed(server) => return self.changed(*server, now),
             Event::Removed(id) => {
                 self.servers.retain(|server| server.repo != id.repo || server.server != id.server);
-                self.stale = Stale::All;
+                (self.stale, self.may_move) = (Stale::All, true);
             }
             Event::Offered(offers) => return self.offered(offers, now),
             Event::Disconnected => self.is_connected = false,
             Event::Clicked(id) => {
+                // A click closes the menu.
+                self.may_move = true;
                 // A line of text asks for nothing.
                 return id.parse().map_or_else(|_| Vec::new(), |command| self.command(command, now));
             }
@@ -243,7 +249,7 @@ impl App {
         match self.servers.binary_search_by(key) {
             Err(at) => {
                 self.servers.insert(at, server);
-                self.stale = Stale::All;
+                (self.stale, self.may_move) = (Stale::All, true);
                 Vec::new()
             }
             Ok(at) => {
@@ -280,7 +286,7 @@ impl App {
                 return self.ask(if runs { Verb::Restart } else { Verb::Up }, id);
             }
             Command::StartAll => return self.ask_all(Verb::Up, can_start),
-            Command::StopAll => return self.ask_all(Verb::Down, can_stop),
+            Command::StopAll => return self.ask_all(Verb::Down, |server| can_stop(server) || can_clear(server)),
             Command::Pin(repo) => {
                 self.memory.toggle_pin(repo);
                 self.stale.add(repo);
@@ -406,9 +412,12 @@ impl App {
 
     /// Brings what is shown up to date: only what is stale, where nothing moves.
     fn redraw(&mut self, now: Timestamp) -> Difference {
-        let front = choose_front(&self.servers, &self.memory.pinned, &self.memory.recent, &self.front);
-        let stays = front == self.front;
-        self.front = front;
+        let mut stays = true;
+        if std::mem::take(&mut self.may_move) {
+            let front = choose_front(&self.servers, &self.memory.pinned, &self.memory.recent, &self.front);
+            stays = front == self.front;
+            self.front = front;
+        }
         let mut shown = std::mem::take(&mut self.shown);
         let difference = match std::mem::take(&mut self.stale) {
             Stale::Repos(repos) if stays => menu::refresh(&mut shown, &self.scene(now), &repos),

@@ -2,6 +2,7 @@
 
 use super::{
     HEALTH_AGAIN_MS, HEALTH_FAILURES, HEALTH_PROBE_MS, LOG_PROBE_MS, READY_PROBE_MS, REWRITE_PAUSE_MS, VANISHED_FOR_MS,
+    millis,
 };
 use super::{Phase, Running, Server, Stage, Standing, Then};
 use crate::model::{Exit, Instance, Moment, Origin, State, Unsure, Verdict};
@@ -54,7 +55,12 @@ impl Server {
             (Stage::Announcing(_) | Stage::Ready | Stage::Unhealthy, None) if before.is_none() => {}
             // Gone before its port file was there: it is what it was before it listened.
             (Stage::Announcing(before), None) if before != State::Ready => {
-                running.stage = if before == State::NotServing { Stage::NotServing } else { Stage::Starting };
+                if before == State::NotServing {
+                    running.stage = Stage::NotServing;
+                } else {
+                    running.stage = Stage::Starting;
+                    running.slow_ms = Some(now.mono_ms.saturating_add(millis(self.plan.settings.ready_timeout)));
+                }
                 out.push(Effect::WithdrawFile { id: self.id.clone() });
                 self.watch(Attention::Close, out);
             }

@@ -86,13 +86,15 @@ pub fn can_start(server: &Status) -> bool {
     server.command.is_some() && server.trusted && !server.missing && !server.is_running()
 }
 
-/// True when Pierhead runs it, is going to, or has given it up, which a stop clears away: what somebody else started is not
-/// ours to stop.
+/// True when Pierhead runs it, or is going to: what somebody else started is not ours to stop.
 pub fn can_stop(server: &Status) -> bool {
     let is_ours = server.origin != Some(Origin::External);
-    is_ours
-        && (matches!(server.state, State::Waiting | State::Failed)
-            || (server.is_running() && server.state != State::Stopping))
+    is_ours && (server.state == State::Waiting || (server.is_running() && server.state != State::Stopping))
+}
+
+/// True when it was given up: a stop clears that away, and it rests as one that somebody wants to rest.
+pub fn can_clear(server: &Status) -> bool {
+    server.state == State::Failed && server.origin != Some(Origin::External)
 }
 
 /// True when it runs and somebody else started it: it is ended only when a person says so once more.

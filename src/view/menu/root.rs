@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
 use super::server::{brief, entries, needs_approval};
-use super::{Command, Difference, Entry, Kind, Lamp, Manner, Patch, ROOM, can_start, can_stop, lamp_of, short};
+use super::{
+    Command, Difference, Entry, Kind, Lamp, Manner, Patch, ROOM, can_clear, can_start, can_stop, lamp_of, short,
+};
 use crate::model::{Offer, State, Status, Timestamp};
 
 /// Everything that the menu shows.
@@ -53,10 +55,10 @@ pub fn build(scene: &Scene<'_>) -> Vec<Entry> {
     if !rest.is_empty() {
         let groups = grouped(&repos, &rest).into_iter().map(|(folder, names)| {
             let entries = rows(&mut names.into_iter());
-            Entry::submenu(format!("group:{}", folder.display()), short(&home_short(folder)), entries)
+            of_many(format!("group:{}", folder.display()), short(&home_short(folder)), entries)
         });
         let title = scene.manner.of("All repositories").into_owned();
-        menu.push(Entry::submenu(ALL.to_owned(), title, groups.collect()));
+        menu.push(of_many(ALL.to_owned(), title, groups.collect()));
     }
     if !repos.is_empty() {
         menu.push(Entry::separator());
@@ -90,12 +92,29 @@ fn replace(menu: &mut [Entry], fresh: &mut HashMap<String, Entry>, patches: &mut
         } else if let Kind::Submenu(inside) = &mut entry.kind
             // What is in a repo's own is replaced with it.
             && !entry.id.starts_with(REPO)
-            && !replace(inside, fresh, patches)
         {
-            return false;
+            if !replace(inside, fresh, patches) {
+                return false;
+            }
+            let lamp = Some(most_urgent(inside));
+            if entry.lamp != lamp {
+                entry.lamp = lamp;
+                let id = entry.id.clone();
+                patches.push(Patch { id, title: None, is_enabled: None, is_checked: None, lamp });
+            }
         }
     }
     true
+}
+
+/// A submenu of repos, or of folders of them; what runs inside shows without opening it.
+fn of_many(id: String, title: String, entries: Vec<Entry>) -> Entry {
+    let lamp = most_urgent(&entries);
+    Entry::submenu(id, title, entries).with_lamp(lamp)
+}
+
+fn most_urgent(entries: &[Entry]) -> Lamp {
+    entries.iter().filter_map(|entry| entry.lamp).max().unwrap_or(Lamp::Off)
 }
 
 /// The id of the submenu of all repos that are not at the root.
@@ -110,7 +129,7 @@ fn of_all(scene: &Scene<'_>) -> Vec<Entry> {
     let mut entries = vec![
         Entry::item(&Command::Add, title("Add repository…"), true),
         Entry::item(&Command::StartAll, title("Start all"), any(can_start)),
-        Entry::item(&Command::StopAll, title("Stop all"), any(can_stop)),
+        Entry::item(&Command::StopAll, title("Stop all"), any(|server| can_stop(server) || can_clear(server))),
         Entry::separator(),
         Entry::check(&Command::AtLogin, title("Start at login"), scene.switches.at_login),
         Entry::check(&Command::Notifications, title("Notifications"), scene.switches.notifies),

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Entry, Lamp, Manner, can_adopt, can_end, can_start, can_stop, coarse_age, lamp_of, short};
+use super::{Entry, Lamp, Manner, can_adopt, can_clear, can_end, can_start, can_stop, coarse_age, lamp_of, short};
 use crate::model::{Origin, State, Status, Timestamp};
 use crate::view::presentable;
 
@@ -50,7 +50,7 @@ pub(super) fn entries(server: &Status, manner: Manner, now: Timestamp) -> Vec<En
         Entry::separator(),
         item("open", "Open", server.url.is_some() || starts),
         item("start", "Start", starts),
-        item("stop", if ends { "Stop…" } else { "Stop" }, stops || ends),
+        item("stop", if ends { "Stop…" } else { "Stop" }, stops || ends || can_clear(server)),
         item("restart", "Restart", stops && server.trusted && server.command.is_some()),
         Entry::separator(),
         item("adopt", "Watch it", can_adopt(server)),

@@ -72,7 +72,7 @@ fn the_menu_reads_so() {
   Open
   Start
   Stop
-  Restart
+  [Restart]
   --
   [Watch it]
   Show logs
@@ -276,7 +276,7 @@ fn fifteen_repos_stand_at_the_root_and_the_rest_below_their_folders() {
     assert_eq!((ids.len(), ids.last().map(String::as_str)), (16, Some("all")));
     let menu = text(&menu_of(&many(20), |_| {}));
     let groups: Vec<&str> = menu.lines().filter(|line| line.contains("…/")).map(str::trim).collect();
-    assert_eq!(groups, ["…/src/g0 ▸", "…/src/g1 ▸"]);
+    assert_eq!(groups, ["○ …/src/g0 ▸", "○ …/src/g1 ▸"]);
     assert_eq!(menu.matches("Keep at the top").count(), 20);
 }
 
@@ -299,6 +299,32 @@ fn a_server_that_stops_moves_nothing() {
     assert!(before.contains(&"r29".to_owned()));
     servers[29].state = State::Stopped;
     assert_eq!(choose_front(&servers, &BTreeSet::new(), &[], &before), before);
+}
+
+#[test]
+fn what_starts_below_all_repositories_stays_there_and_shows_outside() {
+    let mut servers = many(20);
+    let front = choose_front(&servers, &BTreeSet::new(), &[], &[]);
+    let mut menu = menu_of(&servers, |_| {});
+    servers[19] = Status { root: servers[19].root.clone(), ..server("r19/web", State::Ready) };
+    let (pinned, busy) = (BTreeSet::new(), BTreeSet::new());
+    let scene = Scene {
+        servers: &servers,
+        offers: &[],
+        is_connected: true,
+        front: &front,
+        pinned: &pinned,
+        switches: Switches { at_login: false, notifies: true, asks_at_quit: true },
+        busy: &busy,
+        manner: Manner::Sentence,
+        now: NOW,
+    };
+    let Difference::InPlace(patches) = refresh(&mut menu, &scene, &BTreeSet::from(["r19".to_owned()])) else {
+        panic!("it moved")
+    };
+    let lit: Vec<&str> = patches.iter().filter(|p| p.lamp == Some(Lamp::Ready)).map(|p| p.id.as_str()).collect();
+    assert_eq!(lit, ["repo:r19", "group:/home/ann/src/g1", "all"]);
+    assert_eq!(menu, build(&scene), "as if it were made anew");
 }
 
 /// Every id once, and each that can be clicked a command.

@@ -22,10 +22,9 @@
 //!     }
 //! ```
 //!
-//! How it ended is kept in the target folder, and `docs/faults.md` is written anew from the rows, the tests found in
-//! these files and all outcomes kept; of a test without one the page's own last word stands. So a part of the tests can
-//! be run by itself, in one process or in many. A test that is killed counts as failed; one with `#[ignore]` does not
-//! exist. `tests/tidy.rs` sees that every row has one.
+//! How it ended is kept in the target folder. Once all tests of all rows have come to their end with one build of them, in
+//! one process or in many, `docs/faults.md` is written anew: whoever runs a part of them changes nothing there. One with
+//! `#[ignore]` does not exist. `tests/tidy.rs` sees that every row has one.
 
 mod access;
 mod daemon;
@@ -67,7 +66,7 @@ impl Row {
         println!("row {number}: {test}");
         let row = Self { test, outcome: Outcome::Passed };
         // Until it has come to its end: it may never.
-        row.keep(&Outcome::Failed);
+        row.keep(&Outcome::NotRun);
         row
     }
 
@@ -118,8 +117,7 @@ fn write_page() -> io::Result<()> {
     let tests = rows::by_row(rows::tests_in(&root.join("tests/it/faults"))?);
     let path = root.join("docs/faults.md");
     let before = fs::read_to_string(&path).unwrap_or_default();
-    let mut outcomes = table::read(&before);
-    outcomes.extend(kept_outcomes(tests.values().flatten())?);
+    let Some(outcomes) = kept_outcomes(tests.values().flatten())? else { return Ok(()) };
     let page = table::render(&tests, &outcomes);
     if page != before {
         fs::create_dir_all(root.join("docs"))?;
@@ -131,14 +129,22 @@ fn write_page() -> io::Result<()> {
     Ok(())
 }
 
-fn kept_outcomes<'a>(tests: impl Iterator<Item = &'a String>) -> io::Result<Outcomes> {
+/// How all of these ended with this build; `None` while one of them has not.
+fn kept_outcomes<'a>(tests: impl Iterator<Item = &'a String>) -> io::Result<Option<Outcomes>> {
+    let built = fs::metadata(std::env::current_exe()?)?.modified()?;
     let mut outcomes = Outcomes::new();
     for test in tests {
-        match fs::read_to_string(kept().join(file_of(test))) {
-            Ok(text) => outcomes.extend(Outcome::parse(&text).map(|outcome| (test.clone(), outcome))),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        let path = kept().join(file_of(test));
+        let text = match fs::metadata(&path) {
+            Ok(meta) if meta.modified()? >= built => fs::read_to_string(&path)?,
+            Ok(_) => return Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
-        }
+        };
+        match Outcome::parse(&text) {
+            Some(outcome) if outcome != Outcome::NotRun => outcomes.insert(test.clone(), outcome),
+            _ => return Ok(None),
+        };
     }
-    Ok(outcomes)
+    Ok(Some(outcomes))
 }

@@ -50,7 +50,7 @@ impl Outcome {
 /// The page. Nothing in it is of one run or one machine, so that two runs with the same outcomes write the same bytes.
 pub(crate) fn render(tests: &BTreeMap<u8, Vec<String>>, outcomes: &Outcomes) -> String {
     let mut page = "# Faults that Pierhead survives\n\n\
-        Written by the tests in `tests/it/faults/` whenever one of them ends: do not edit it.\n"
+        Written by the tests in `tests/it/faults/` once all of them have ended: do not edit it.\n"
         .to_owned();
     let outcome = |test: &String| outcomes.get(test).cloned().unwrap_or(Outcome::NotRun);
     for section in &SECTIONS {
@@ -74,20 +74,6 @@ pub(crate) fn render(tests: &BTreeMap<u8, Vec<String>>, outcomes: &Outcomes) -> 
     }));
     let _ = write!(page, "\n{counts}\n");
     page
-}
-
-/// What an earlier page says of each test.
-pub(crate) fn read(page: &str) -> Outcomes {
-    let mut outcomes = Outcomes::new();
-    for line in page.lines() {
-        let cells: Vec<&str> = line.split(" | ").collect();
-        if let [_, _, _, names, results] = cells[..] {
-            let names = names.split("<br>").map(|name| name.trim_matches('`').to_owned());
-            let results = results.trim_end_matches(" |").split("<br>").map(Outcome::parse);
-            outcomes.extend(names.zip(results).filter_map(|(name, result)| Some((name, result?))));
-        }
-    }
-    outcomes
 }
 
 /// A row has failed when one of its tests has, and has passed when all of them have.
@@ -114,7 +100,7 @@ fn count(rows: impl Iterator<Item = Vec<Outcome>>) -> String {
 }
 
 #[test]
-fn an_earlier_page_is_read_as_it_was_written() {
+fn the_page_counts_its_rows() {
     let tests = BTreeMap::from([
         (1, vec!["files::a".to_owned(), "files::b".to_owned()]),
         (21, vec!["processes::c".to_owned()]),
@@ -125,7 +111,7 @@ fn an_earlier_page_is_read_as_it_was_written() {
         ("processes::c".to_owned(), Outcome::Failed),
     ]);
     let page = render(&tests, &outcomes);
-    assert_eq!(read(&page), outcomes);
+    assert!(page.contains("| passed<br>skipped: no user namespaces are to be had |"), "{page}");
     assert!(page.ends_with("\n49 rows: 0 passed, 1 skipped, 1 failed, 47 not written\n"), "{page}");
     let one_more = BTreeMap::from([(1, vec!["files::d".to_owned()])]);
     assert!(render(&one_more, &outcomes).contains("| `files::d` | not run |"));

@@ -89,6 +89,33 @@ fn only_a_repo_that_comes_or_goes_makes_a_new_menu() {
 }
 
 #[test]
+fn nothing_moves_while_the_menu_may_be_open() {
+    let ids: Vec<String> = (0..20).map(|number| format!("r{number:02}/web")).collect();
+    let servers: Vec<(&str, State)> = ids.iter().map(|id| (id.as_str(), State::Stopped)).collect();
+    let mut app = app(&servers);
+    let at_root = |app: &App| app.shown().iter().any(|entry| entry.id == "repo:r19");
+    assert!(!at_root(&app));
+    for state in [State::Starting, State::Ready] {
+        let actions = on(&mut app, Event::Changed(Box::new(server("r19/web", state))));
+        assert!(actions.iter().all(|action| !matches!(action, Action::Show(_))), "{state}: {actions:?}");
+    }
+    on(&mut app, Event::Tick);
+    assert!(!at_root(&app), "it is where a person sees it");
+    on(&mut app, Event::Clicked("logs:r19/web".to_owned()));
+    assert!(at_root(&app), "the click has closed the menu");
+    on(&mut app, Event::Changed(Box::new(server("r19/web", State::Stopped))));
+    assert!(at_root(&app));
+}
+
+#[test]
+fn a_failed_server_is_no_reason_to_ask_at_the_end_and_can_be_stopped() {
+    let mut app = app(&[("shop/web", State::Failed)]);
+    assert_eq!(click(&mut app, "stop:shop/web"), ask(Verb::Down, &["shop/web"]));
+    assert_eq!(click(&mut app, "stop-all"), ask(Verb::Down, &["shop/web"]));
+    assert_eq!(click(&mut app, "quit"), [Action::Quit(Ending::LeaveServers)]);
+}
+
+#[test]
 fn while_no_daemon_answers_the_menu_says_so_and_recovers() {
     let mut app = app(&[("shop/web", State::Ready)]);
     assert_eq!((app.tip(), &*app.shown()[0].title), ("1 ready", "1 ready"));
