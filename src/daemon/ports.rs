@@ -46,11 +46,11 @@ impl PortBook {
         // What it holds already cannot be locked a second time.
         self.let_go(id);
         let is_mine = |port: u16| self.taken.get(&port).is_none_or(|owner| owner == id);
-        let hold = |port: u16| {
+        let free = |port: u16| {
             let held = HeldPort::attempt(port)?;
             is_free(port).then_some(held)
         };
-        let held = ports_in_turn(hash(id), last, &range).filter(|port| is_mine(*port)).find_map(hold)?;
+        let held = ports_in_turn(hash(id), last, &range).filter(|port| is_mine(*port)).find_map(free)?;
         let port = held.port;
         self.remember(id, port);
         self.hold(id, held);

@@ -67,7 +67,7 @@ impl Worktrees {
         // Before it is read: what comes in between is seen by the next look.
         let folder = worktrees_folder(&common);
         let stamp = stamp_of(&folder);
-        let Some(found) = worktrees_in(common) else { return };
+        let Some(found) = worktrees_in(&common) else { return };
         if found.is_unfinished() {
             again(&repo.name, &self.post, MAKING);
         }

@@ -25,12 +25,12 @@ const BEING_MADE: &str = "initializing";
 /// All worktrees of the repo at `root`, itself and the main one left out; `None` when it is no git repo, or cannot be
 /// read. It may be a worktree itself, or bare.
 pub fn worktrees_of(root: &Path) -> Option<WorktreesOf> {
-    worktrees_in(common_dir(root)?)
+    worktrees_in(&common_dir(root)?)
 }
 
 /// All worktrees of the repo that shares `common` with them; as [`worktrees_of`].
-pub fn worktrees_in(common: PathBuf) -> Option<WorktreesOf> {
-    let mut found = WorktreesOf { common: common.clone(), worktrees: Vec::new(), dangling: Vec::new() };
+pub fn worktrees_in(common: &Path) -> Option<WorktreesOf> {
+    let mut found = WorktreesOf { common: common.to_owned(), worktrees: Vec::new(), dangling: Vec::new() };
     let entries = match std::fs::read_dir(common.join("worktrees")) {
         Ok(entries) => entries,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Some(found),

@@ -4,7 +4,7 @@ use super::model::{Exit, Origin, ServerId, State, Status, Timestamp};
 
 /// A server in a state, with a port where it is ready; what more a test is about it sets itself.
 pub(crate) fn server(id: &str, state: State) -> Status {
-    let ServerId { repo, server } = id.parse().expect("a repo and a server");
+    let Ok(ServerId { repo, server }) = id.parse() else { panic!("`{id}` is no repo and server") };
     let is_ready = state == State::Ready;
     Status {
         root: format!("/src/{repo}").into(),
