@@ -50,10 +50,10 @@ impl PortBook {
             let held = HeldPort::attempt(port)?;
             is_free(port).then_some(held)
         };
-        let held = ports_in_turn(hash(id), last, &range).filter(|port| is_mine(*port)).find_map(free)?;
-        let port = held.port;
+        let given = ports_in_turn(hash(id), last, &range).filter(|port| is_mine(*port)).find_map(hold)?;
+        let port = given.port;
         self.remember(id, port);
-        self.hold(id, held);
+        self.hold(id, given);
         Some(port)
     }
 }
