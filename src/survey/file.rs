@@ -331,7 +331,10 @@ mod tests {
         assert!(matches!(spot.write(&record), Err(WriteError::Taken { .. })), "it is live, and another process's");
         drop(listener);
         spot.write(&record).unwrap();
-        assert_eq!(spot.reap().unwrap(), Some(Stale::ProcessGone { pid }));
+        let why = spot.reap().unwrap().unwrap();
+        // Windows keeps the number while anybody, another test's child too, holds the process.
+        let zombie = cfg!(windows).then_some(Stale::Zombie { pid });
+        assert!(why == Stale::ProcessGone { pid } || Some(&why) == zombie.as_ref(), "{why:?}");
         assert!(spot.inspect().is_none());
     }
 

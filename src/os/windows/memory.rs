@@ -17,8 +17,8 @@ use super::kernel;
 
 /// The command line as it was given.
 pub(super) fn command_line(pid: u32) -> Option<String> {
-    // Wine knows no such question, and the text is in the other's memory as well.
-    asked_for(pid).or_else(|| {
+    // Wine does not answer this for every process, and the text is in the other's memory as well.
+    asked_for(pid).filter(|line| !line.is_empty()).or_else(|| {
         let seen = Seen::open(pid)?;
         Some(String::from_utf16_lossy(&seen.text(seen.parameters + COMMAND_LINE)?))
     })

@@ -78,7 +78,8 @@ mod tests {
     #[test]
     fn a_tool_that_is_a_script_is_found_by_its_name() {
         let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join("tool.cmd"), "@echo told %~1\r\n").unwrap();
+        let tool = dir.path().join("tool.cmd");
+        super::super::files::replace(&tool, b"@echo told %~1\r\n", super::super::files::Durability::Process).unwrap();
         let elsewhere = std::env::current_dir().unwrap();
         let told = said(command(&words(&["tool", "a b"]), &elsewhere, Some(dir.path().as_os_str())));
         assert_eq!(told, "told a b");
