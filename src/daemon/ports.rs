@@ -50,7 +50,7 @@ impl PortBook {
             let held = HeldPort::attempt(port)?;
             is_free(port).then_some(held)
         };
-        let given = ports_in_turn(hash(id), last, &range).filter(|port| is_mine(*port)).find_map(hold)?;
+        let given = ports_in_turn(hash(id), last, &range).filter(|port| is_mine(*port)).find_map(free)?;
         let port = given.port;
         self.remember(id, port);
         self.hold(id, given);
