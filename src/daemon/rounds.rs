@@ -1,6 +1,6 @@
 //! A look at many repos, one after the other; one that does not answer holds up none of the others.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -12,9 +12,38 @@ use crate::settings::Repo;
 /// A repo to look at, and why.
 pub(super) type Errand = (Repo, Occasion);
 
-/// Repos that are being looked at, by any round: one that hangs is not looked at a second time.
+/// Repos that are being looked at, by any round, and the look that another round wanted meanwhile: one that hangs is not
+/// looked at a second time beside it.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Busy(Arc<Mutex<HashSet<String>>>);
+pub(super) struct Busy(Arc<Mutex<HashMap<String, Option<Errand>>>>);
+
+impl Busy {
+    /// False when the repo is being looked at: then it will be once more, unless it was only time again.
+    fn begin(&self, errand: &Errand) -> bool {
+        let mut busy = lock(&self.0);
+        if let Some(wanted) = busy.get_mut(&errand.0.name) {
+            if errand.1 != Occasion::Rescan {
+                *wanted = Some(errand.clone());
+            }
+            return false;
+        }
+        busy.insert(errand.0.name.clone(), None);
+        true
+    }
+
+    /// The look that was wanted meanwhile; without one, the repo is not being looked at any more.
+    fn end(&self, name: &str) -> Option<Errand> {
+        let mut busy = lock(&self.0);
+        let wanted = busy.get_mut(name).and_then(Option::take);
+        if wanted.is_none() {
+            busy.remove(name);
+        }
+        wanted
+    }
+}
+
+/// With more repos than these, two are looked at at once from the beginning.
+const MANY: usize = 100;
 
 /// How long a round waits for a repo before the next one is looked at beside it.
 const PATIENCE: Duration = Duration::from_millis(50);
@@ -38,6 +67,7 @@ pub(super) async fn round(
     busy: &Busy,
     look: impl Fn(&Errand, &dyn Fn()) + Send + Sync + 'static,
 ) -> Vec<Errand> {
+    let is_long = errands.len() > MANY;
     let round = Arc::new(Mutex::new(Round { queue: errands.into(), open: Vec::new(), steps: 0 }));
     let look = Arc::new(look);
     let worker = || {
@@ -45,6 +75,9 @@ pub(super) async fn round(
         spawn_blocking(move || work(&round, &busy, &*look))
     };
     let mut workers = vec![worker()];
+    if is_long {
+        workers.push(worker());
+    }
     let mut last_step = 0;
     let mut waited = Duration::ZERO;
     loop {
@@ -82,10 +115,11 @@ fn work(round: &Mutex<Round>, busy: &Busy, look: &dyn Fn(&Errand, &dyn Fn())) {
             errand
         };
         let name = &errand.0.name;
-        // Another round hangs in it, or is about to be done with it.
-        if lock(&busy.0).insert(name.clone()) {
+        // Unless another round hangs in it, or is about to be done with it.
+        let mut next = busy.begin(&errand).then(|| errand.clone());
+        while let Some(errand) = next {
             look(&errand, &|| lock(round).steps += 1);
-            lock(&busy.0).remove(name);
+            next = busy.end(name);
         }
         let mut round = lock(round);
         round.steps += 1;
@@ -116,6 +150,18 @@ mod tests {
 
     fn names(errands: &[Errand]) -> Vec<&str> {
         errands.iter().map(|(repo, _)| repo.name.as_str()).collect()
+    }
+
+    #[test]
+    fn what_changed_while_another_round_looked_is_looked_at_once_more() {
+        let busy = Busy::default();
+        let [rescan] = errands(&["a"]).try_into().unwrap();
+        let change = (rescan.0.clone(), Occasion::Change);
+        assert!(busy.begin(&rescan));
+        assert!(!busy.begin(&change) && !busy.begin(&rescan));
+        assert_eq!(busy.end("a"), Some(change));
+        assert_eq!(busy.end("a"), None);
+        assert!(busy.begin(&rescan), "and then it is nobody's");
     }
 
     #[tokio::test]
