@@ -269,6 +269,7 @@ fn a_daemon_that_stands_still_is_said_to_and_hides_nothing() {
 }
 
 #[test]
+#[cfg(target_os = "linux")] // a script with a named pipe, and /proc
 fn a_daemon_that_a_server_starts_is_no_part_of_that_server() {
     for is_killed in [false, true] {
         let sandbox = Sandbox::new();
@@ -309,6 +310,7 @@ fn a_daemon_that_a_server_starts_is_no_part_of_that_server() {
 }
 
 /// The processes above one, its parent first.
+#[cfg(target_os = "linux")]
 fn above(pid: u32) -> Vec<u32> {
     let parent = |pid: u32| {
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
