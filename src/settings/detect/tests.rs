@@ -601,6 +601,7 @@ fn a_tool_that_opens_other_sockets_before_its_own_is_waited_for() {
 }
 
 #[test]
+#[cfg(unix)] // programs have other names and places there
 fn programs_that_were_installed_into_the_repo_are_run_from_there() {
     let venv = (".venv/bin/gunicorn", "");
     check(
@@ -637,6 +638,7 @@ fn a_script_of_any_name_serves_where_nothing_else_does() {
 }
 
 #[test]
+#[cfg(unix)] // programs have other names and places there
 fn an_app_that_serves_itself_needs_no_server_and_one_of_a_framework_any_file() {
     let wsgi = "def app(environ, start_response):\n    pass\n";
     let own = format!("{wsgi}make_server('', 0, app).serve_forever()\n");
@@ -655,6 +657,7 @@ fn an_app_that_serves_itself_needs_no_server_and_one_of_a_framework_any_file() {
 }
 
 #[test]
+#[cfg(unix)] // programs have other names and places there
 fn notebooks_and_sphinx_are_sites_like_others() {
     let python = [(".venv/bin/python", ""), (".venv/bin/sphinx-autobuild", "")];
     let with = |files: &[(&str, &str)], expected: &str| check(&[files, &python[..]].concat(), &[expected]);
