@@ -303,7 +303,9 @@ impl Sandbox {
                 let _ = child.wait();
             }
         }
-        for group in self.groups.borrow().iter() {
+        // Without groups they are numbers of processes, which Windows gives to others once they are free.
+        let ours = if cfg!(windows) { self.processes() } else { self.groups.borrow().clone() };
+        for group in self.groups.borrow().iter().filter(|group| ours.contains(group)) {
             let _ = system::kill_group(*group, Signal::KILL);
         }
     }
