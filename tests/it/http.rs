@@ -34,7 +34,10 @@ pub(crate) fn try_get(url: &str) -> std::io::Result<Answer> {
     let (address, path) = parse(url).ok_or_else(|| std::io::Error::other("not an http URL with an address"))?;
     let mut stream = TcpStream::connect_timeout(&address, LIMIT)?;
     stream.set_read_timeout(Some(LIMIT))?;
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nAccept: text/html,*/*\r\nConnection: close\r\n\r\n")?;
+    // In one piece, as clients send it: PHP's server hangs up on one that comes in several.
+    let request =
+        format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nAccept: text/html,*/*\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes())?;
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes)?;
     let text = String::from_utf8_lossy(&bytes);
