@@ -28,10 +28,10 @@ RUNS = [
     ["logs", "--mb", "200"],
 ]
 QUICK = [
-    ["scale", "--n", "1,20", "--reps", "2", "--idle", "3"],
-    ["crash", "--profile", "fast", "--reps", "2"],
+    ["scale", "--n", "1,20", "--reps", "3", "--idle", "5"],
+    ["crash", "--profile", "fast", "--reps", "3"],
     ["survive"],
-    ["logs", "--mb", "20"],
+    ["logs", "--mb", "50"],
 ]
 
 # Key of the harness, heading, unit, what it says, and whether more is better.
@@ -120,7 +120,7 @@ def verdict(key, columns, more):
             for _, peer in better:
                 reason = REASONS.get((key, peer)) or REASONS.get((key, "*")) or "no reason was found: this is to be mended."
                 why.setdefault(reason, []).append(peer)
-    out = ["Pierhead is " + "; ".join(lines) + "."]
+    out = ["Pierhead: " + "; ".join(lines) + "."]
     out += [f"- {', '.join(dict.fromkeys(peers))}: {reason}" for reason, peers in why.items()]
     return out
 
@@ -138,7 +138,7 @@ def table(peers, columns):
 
 
 def section(title, unit, what, key, peers, columns, more):
-    return [f"### {title}", "", f"{unit[0].upper() + unit[1:]}: {what}.", "", *table(peers, columns), "", *verdict(key, columns, more), ""]
+    return [f"### {title}", "", f"In {unit}: {what}.", "", *table(peers, columns), "", *verdict(key, columns, more), ""]
 
 
 def survival(rows):
