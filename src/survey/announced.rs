@@ -236,7 +236,7 @@ fn announced_in(source: &Source, registry: &Registry, listening: &[Listening]) -
         // What serves there is another branch's.
         Place::InWorktree { .. } | Place::Nowhere => None,
     };
-    let repo = repo_of(&folder).or_else(|| repo_of(&crate::os::files::canonical(&folder).ok()?))?;
+    let repo = repo_of(&folder).or_else(|| repo_of(&files::canonical(&folder).ok()?))?;
     let pids: Vec<u32> = std::iter::once(pid).chain(tree::descendants(pid)).collect();
     let holds = !sockets::owned_by(&pids, &on_port).sockets.is_empty();
     let tool = source.tool.name().to_owned();
@@ -257,7 +257,7 @@ pub(super) fn is_said_to_serve(pids: &[u32], root: &Path, on_port: &[Listening])
         let (Some(pid), Some(port), Some(folder)) = (said.pid, said.port, said.root.clone()) else { return false };
         let place = ProcessPlace { pid, arguments: process::arguments_of(pid), ..ProcessPlace::default() };
         let sockets: Vec<Listening> = on_port.iter().filter(|socket| socket.port == port).copied().collect();
-        let is_inside = folder.starts_with(root) || std::fs::canonicalize(&folder).is_ok_and(|it| it.starts_with(root));
+        let is_inside = folder.starts_with(root) || files::canonical(&folder).is_ok_and(|it| it.starts_with(root));
         pids.contains(&pid)
             && is_inside
             && is_in_words(source.tool, &place)
