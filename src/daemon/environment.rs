@@ -102,13 +102,8 @@ impl Environments {
 
     /// Has the shell asked soon, so that nobody has to wait. To be called for repos that have an approved command alone.
     pub(super) fn warm(&self, root: &Path) {
-        {
-            let mut state = self.lock();
-            let is_one_too_many = state.warmed.len() >= MOST_WARMED && !state.warmed.contains(root);
-            if state.queue.len() >= MOST_WAITING || is_one_too_many {
-                return;
-            }
-            state.warmed.insert(root.to_owned());
+        if !self.may_warm(root) {
+            return;
         }
         let Some((_, folder)) = self.question(root) else { return };
         let mut state = self.lock();
@@ -124,6 +119,17 @@ impl Environments {
                 state.workers -= 1;
             }
         }
+    }
+
+    /// False when enough is looked at without it.
+    fn may_warm(&self, root: &Path) -> bool {
+        let mut state = self.lock();
+        let has_room = state.warmed.len() < MOST_WARMED || state.warmed.contains(root);
+        let is_due = has_room && state.queue.len() < MOST_WAITING;
+        if is_due {
+            state.warmed.insert(root.to_owned());
+        }
+        is_due
     }
 
     /// Forgets what was said for a repo, or for all of them.

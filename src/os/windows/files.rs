@@ -331,7 +331,6 @@ fn split(path: &Path) -> Result<(&Path, &str), FileError> {
     }
 }
 
-/// Opens what is there, link or folder, without following or waiting, and lets others delete and replace it meanwhile.
 /// Which file is at a path, and in which version; `None` when there is none.
 pub fn stamp_of(path: &Path) -> Option<Stamp> {
     open_regular(OpenOptions::new().read(true), path).ok().map(|(_, stamp)| stamp)
@@ -351,6 +350,7 @@ pub fn folder_mark(path: &Path) -> Option<(u64, std::time::SystemTime)> {
     Some((0, meta.created().ok()?))
 }
 
+/// Opens what is there, link or folder, without following or waiting, and lets others delete and replace it meanwhile.
 fn open_regular(options: &mut OpenOptions, path: &Path) -> Result<(File, Stamp), FileError> {
     let file = options
         .share_mode(FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE)
