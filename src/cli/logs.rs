@@ -37,8 +37,9 @@ fn start(output: &Output, end: u64, logs: &Logs) -> io::Result<u64> {
     }
 }
 
-/// The most that is read at a time, and so what this program needs however long a line is.
-const PIECE: usize = 64 * 1024;
+/// The most that is read at a time, and so what this program needs however long a line is. A write of so much fits a pipe
+/// as a whole on every system.
+const PIECE: usize = 32 * 1024;
 
 /// Ends at `end`, though a server may say more meanwhile.
 fn show(output: &mut Output, end: u64, printer: &mut Printer) -> Result<(), Failure> {
