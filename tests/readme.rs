@@ -218,6 +218,7 @@ fn the_settings_that_are_shown_are_read_as_shown() {
     let bare = bare.default_server().unwrap();
     assert_eq!((&web.cwd, web.port, web.ready_timeout), (&bare.cwd, bare.port, bare.ready_timeout));
     assert_eq!((web.restart, web.autostart), (bare.restart, bare.autostart));
+    assert_eq!(web.max_restarts, bare.max_restarts);
     assert_eq!((web.stop_signal, web.stop_timeout), (bare.stop_signal, bare.stop_timeout));
     assert_eq!(UserSettings::parse(&block("user settings")), Ok(UserSettings::default()));
 }

@@ -41,6 +41,7 @@ class Pierhead(peers.Peer):
         for s in self.services:
             lines = ["[servers.web]", f"command = {json.dumps([str(word) for word in s.argv])}", 'restart = "always"']
             lines += [f"port = {s.port}"] if s.port else []
+            lines += ['restart_delay = "0s"', "max_restarts = 1000000"] if self.profile == "fast" else []
             (s.cwd / "pierhead.toml").write_text("\n".join(lines) + "\n")
             added = subprocess.run([PROGRAM, "add", s.cwd, "--name", s.name, "--yes"], env=self.env, cwd=self.dir,
                                    capture_output=True, text=True)

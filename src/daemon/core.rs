@@ -132,10 +132,11 @@ impl Core {
 
     fn take(&mut self, message: Message) {
         match message {
-            // What was seen in a repo that has been removed since is of no use.
-            Message::Event(Event::ExternalsSeen { repo, .. }) if !self.performer.is_registered(&repo) => {}
             Message::Event(event) => self.happen(event),
             Message::Events(events) => self.happen_all(events),
+            // What was seen in a repo that has been removed since is of no use, be it registered again.
+            Message::Externals { repo, reading, .. } if !self.performer.was_registered(&repo, reading) => {}
+            Message::Externals { repo, found, .. } => self.happen(Event::ExternalsSeen { repo, found }),
             Message::Looked { repo, .. } if !self.performer.is_registered(&repo) => {}
             Message::Looked { repo, events } => {
                 // Settings that cannot be read tell of no server: it counts as looked at once they can.

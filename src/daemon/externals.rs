@@ -1,6 +1,8 @@
 //! Looks for servers that somebody else started: when sockets come and go, when repos do, and from time to time.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -15,7 +17,7 @@ use crate::model::Instance;
 use crate::os::sockets;
 use crate::paths::Places;
 use crate::settings::Repo;
-use crate::supervisor::{Answer, Event, External, has_no_page};
+use crate::supervisor::{Answer, External, has_no_page};
 use crate::survey::{Announcing, Effort, Finder, announcements, leave_out_remains};
 
 /// Asks for looks.
@@ -26,8 +28,8 @@ pub(super) struct Externals {
 
 #[derive(Debug)]
 enum Order {
-    /// These are registered.
-    Repos(Vec<Repo>),
+    /// These are registered, by this reading of the registry.
+    Repos(u64, Vec<Repo>),
     /// Sockets came or went; these are held by our own servers' trees.
     Sockets(HashSet<u64>),
     /// The servers of a repo whose settings say where they announce themselves.
@@ -54,7 +56,8 @@ const ANSWER_LIMIT: Duration = Duration::from_millis(400);
 const ASK_AGAIN: Duration = Duration::from_millis(1_500);
 /// After sockets came a tool's file may follow: for so long it is looked for.
 const EXPECTED_FOR: Duration = Duration::from_secs(8);
-const EXPECT_EACH: Duration = Duration::from_millis(400);
+/// The pauses between these looks grow with the time since.
+const EXPECT_PAUSES: RangeInclusive<Duration> = Duration::from_millis(400)..=Duration::from_millis(1_500);
 /// So often it is asked at most.
 const MOST_ASKED: u8 = 10;
 
@@ -64,10 +67,11 @@ struct Search {
     places: Places,
     finder: Arc<Mutex<Finder>>,
     repos: Vec<Repo>,
+    reading: u64,
     ours: HashSet<u64>,
     announcing: BTreeMap<String, Announcing>,
-    /// Until when new sockets may be announced: a tool writes its file after it listens.
-    expects_until: Option<Instant>,
+    /// Since when new sockets may be announced: a tool writes its file after it listens.
+    expects_since: Option<Instant>,
     /// What the ports of a socket answered, and how often they were asked.
     answers: HashMap<u64, (Answer, u8)>,
     told: BTreeMap<String, Vec<External>>,
@@ -84,9 +88,10 @@ impl Externals {
             places,
             finder: Arc::default(),
             repos: Vec::new(),
+            reading: 0,
             ours: HashSet::new(),
             announcing: BTreeMap::new(),
-            expects_until: None,
+            expects_since: None,
             answers: HashMap::new(),
             told: BTreeMap::new(),
             is_hanging: Arc::default(),
@@ -95,9 +100,9 @@ impl Externals {
         Self { orders }
     }
 
-    /// These repos are registered from now on.
-    pub(super) fn repos(&self, repos: Vec<Repo>) {
-        let _ = self.orders.send(Order::Repos(repos));
+    /// These repos are registered from now on; `reading` counts how often the registry was read.
+    pub(super) fn repos(&self, reading: u64, repos: Vec<Repo>) {
+        let _ = self.orders.send(Order::Repos(reading, repos));
     }
 
     /// Sockets came or went; `ours` are held by trees of ours.
@@ -167,15 +172,21 @@ impl Search {
 
     fn take(&mut self, order: Order, effort: &mut Effort, is_new: &mut bool, replies: &mut Vec<oneshot::Sender<()>>) {
         match order {
-            Order::Repos(repos) => {
+            Order::Repos(reading, repos) => {
+                self.reading = reading;
                 *is_new |= repos != self.repos;
+                let root_of = |repos: &[Repo]| -> HashMap<String, PathBuf> {
+                    repos.iter().map(|repo| (repo.name.clone(), repo.root.clone())).collect()
+                };
+                let (before, now) = (root_of(&self.repos), root_of(&repos));
                 self.repos = repos;
-                self.told.retain(|name, _| self.repos.iter().any(|repo| repo.name == *name));
-                self.announcing.retain(|name, _| self.repos.iter().any(|repo| repo.name == *name));
+                // One that is elsewhere now is another one, of which nothing was told.
+                self.told.retain(|name, _| now.contains_key(name) && now.get(name) == before.get(name));
+                self.announcing.retain(|name, _| now.contains_key(name));
             }
             Order::Sockets(ours) => {
                 self.ours = ours;
-                self.expects_until = Some(Instant::now() + EXPECTED_FOR);
+                self.expects_since = Some(Instant::now());
                 *is_new = true;
             }
             Order::Announcing(repo, announcing) => {
@@ -194,7 +205,11 @@ impl Search {
     fn next_due(&self, rescan: Instant) -> Instant {
         let is_silent = |(answer, asked): &(Answer, u8)| *answer == Answer::None && *asked < MOST_ASKED;
         let again = self.answers.values().any(is_silent).then(|| Instant::now() + ASK_AGAIN);
-        let expected = self.expects_until.filter(|until| *until > Instant::now()).map(|_| Instant::now() + EXPECT_EACH);
+        let expected = self.expects_since.map(|since| since.elapsed()).filter(|waited| *waited < EXPECTED_FOR);
+        let expected = expected.map(|waited| {
+            let pause = (waited / 2).clamp(*EXPECT_PAUSES.start(), *EXPECT_PAUSES.end());
+            Instant::now() + pause
+        });
         again.into_iter().chain(expected).fold(rescan, Instant::min)
     }
 
@@ -272,7 +287,7 @@ impl Search {
                 continue;
             }
             self.told.insert(repo.clone(), found.clone());
-            let _ = self.post.send(Message::Event(Event::ExternalsSeen { repo, found }));
+            let _ = self.post.send(Message::Externals { repo, reading: self.reading, found });
         }
     }
 }

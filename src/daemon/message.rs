@@ -7,7 +7,7 @@ use tokio::sync::{broadcast, oneshot};
 
 use crate::api::{Adopt, Asked, DaemonStatus, Failure, Request, Verb};
 use crate::model::{Offer, ServerId, Status};
-use crate::supervisor::Event;
+use crate::supervisor::{Event, External};
 
 /// All that there is to list.
 #[derive(Debug, Clone)]
@@ -31,6 +31,15 @@ pub enum Message {
         repo: String,
         /// What happened.
         events: Vec<Event>,
+    },
+    /// It was looked for what somebody else runs in a repo.
+    Externals {
+        /// The repo's name.
+        repo: String,
+        /// The reading of the registry by which that was looked for.
+        reading: u64,
+        /// What was found.
+        found: Vec<External>,
     },
     /// All that was sent before has been taken in.
     Reply(oneshot::Sender<()>),
@@ -83,6 +92,7 @@ impl Message {
             | Self::Hint(_)
             | Self::End => true,
             Self::Event(_)
+            | Self::Externals { .. }
             | Self::Events(_)
             | Self::Offers(_)
             | Self::Heir

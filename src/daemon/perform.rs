@@ -16,7 +16,7 @@ use super::launch::Launch;
 use super::looks::{Looker, Occasion, look_at_file};
 use super::message::{ById, ByRepo, Message};
 use super::probe;
-use super::rounds::{self, Busy, Errand};
+use super::rounds::{self, Busy, Errand, Told};
 use super::shims::busy;
 use super::threads::Threads;
 use super::watch::{SocketWatch, Watched};
@@ -50,7 +50,11 @@ pub(super) struct Performer {
     /// Repos that are being looked at: one that hangs must not pile up looks.
     busy: Busy,
     repos: ByRepo<Repo>,
-    /// Which registry that was.
+    /// Since which reading of the registry each of them has been registered, and where.
+    registered_since: ByRepo<(u64, PathBuf)>,
+    /// How often the registry was read.
+    readings: u64,
+    /// Which one that was.
     registry: Option<Stamp>,
     /// Repos that were not looked at since the daemon began.
     unseen: HashSet<String>,
@@ -84,6 +88,8 @@ impl Performer {
             owners: HashMap::new(),
             busy: Busy::default(),
             repos: ByRepo::new(),
+            registered_since: ByRepo::new(),
+            readings: 0,
             registry: None,
             unseen: HashSet::new(),
             beginning,
@@ -152,13 +158,23 @@ impl Performer {
         self.warnings = [registry.warning, trust.warning, settings.warning].into_iter().flatten().collect();
         self.registry = stamp_of(&self.store.places().registry());
         self.repos = registry.value.repos.iter().map(|repo| (repo.name.clone(), repo.clone())).collect();
-        self.externals.repos(registry.value.repos.clone());
+        self.readings += 1;
+        self.registered_since.retain(|name, (_, root)| self.repos.get(name).is_some_and(|repo| repo.root == *root));
+        for repo in self.repos.values() {
+            self.registered_since.entry(repo.name.clone()).or_insert_with(|| (self.readings, repo.root.clone()));
+        }
+        self.externals.repos(self.readings, registry.value.repos.clone());
         self.sockets.mind_strangers(!self.repos.is_empty());
         registry.value.repos.clone()
     }
 
     pub(super) fn is_registered(&self, repo: &str) -> bool {
         self.repos.contains_key(repo)
+    }
+
+    /// True when the repo was registered by that reading of the registry, and has been since.
+    pub(super) fn was_registered(&self, repo: &str, reading: u64) -> bool {
+        self.registered_since.get(repo).is_some_and(|(since, _)| *since <= reading)
     }
 
     /// The servers of a repo that are to run from the daemon's start on: told once, when it was looked at first.
@@ -181,8 +197,10 @@ impl Performer {
 
     /// Takes in the registry and the approvals as they are now; answers when every repo was looked at.
     pub(super) fn reload(&mut self, fleet: &Fleet, reply: Option<oneshot::Sender<()>>) -> Vec<Event> {
-        let before: HashSet<String> = fleet.statuses().map(|status| status.repo.clone()).collect();
+        let mut before: HashSet<String> = fleet.statuses().map(|status| status.repo.clone()).collect();
         let old = std::mem::take(&mut self.repos);
+        // Also of one that has no server something may be known.
+        before.extend(old.keys().cloned());
         self.read_registry();
         self.looker.worktrees.retain(|name| self.repos.contains_key(name));
         let mut events = Vec::new();
@@ -277,19 +295,20 @@ impl Performer {
         let errands: Vec<Errand> = names.into_iter().filter_map(repo).collect();
         let (looker, post, busy) = (self.looker.clone(), self.post.clone(), self.busy.clone());
         async move {
-            let hanging = {
+            let tell = {
                 let (looker, post) = (looker.clone(), post.clone());
-                rounds::round(errands, &busy, move |(repo, occasion), gets_on| {
-                    let events = looker.look_at_repo(repo, *occasion, gets_on);
-                    if occasion.recalls() || !events.is_empty() {
-                        let _ = post.send(Message::Looked { repo: repo.name.clone(), events });
-                    }
-                })
-                .await
+                move |(repo, occasion): &Errand, told: Told<Vec<Event>>| {
+                    let message = match told {
+                        Told::Found(events) if events.is_empty() && !occasion.recalls() => return,
+                        Told::Found(events) => Message::Looked { repo: repo.name.clone(), events },
+                        Told::Hangs => Message::Event(looker.hanging(repo)),
+                    };
+                    let _ = post.send(message);
+                }
             };
-            for (repo, _) in hanging {
-                let _ = post.send(Message::Event(looker.hanging(&repo)));
-            }
+            let look =
+                move |(repo, occasion): &Errand, gets_on: &dyn Fn()| looker.look_at_repo(repo, *occasion, gets_on);
+            rounds::round(errands, &busy, look, tell).await;
             // After all that was found: whoever waits sees it.
             if let Some(reply) = reply {
                 let _ = post.send(Message::Reply(reply));

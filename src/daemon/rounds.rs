@@ -31,14 +31,15 @@ impl Busy {
         true
     }
 
-    /// The look that was wanted meanwhile; without one, the repo is not being looked at any more.
-    fn end(&self, name: &str) -> Option<Errand> {
+    /// The look that was wanted meanwhile, or else the one to do `again`; without one, the repo is not being looked at any
+    /// more.
+    fn end(&self, name: &str, again: Option<Errand>) -> Option<Errand> {
         let mut busy = lock(&self.0);
-        let wanted = busy.get_mut(name).and_then(Option::take);
-        if wanted.is_none() {
+        let next = busy.get_mut(name).and_then(Option::take).or(again);
+        if next.is_none() {
             busy.remove(name);
         }
-        wanted
+        next
     }
 }
 
@@ -50,29 +51,55 @@ const PATIENCE: Duration = Duration::from_millis(50);
 /// When all others are done, what still hangs by then is said to hang.
 const LAST_PATIENCE: Duration = Duration::from_millis(200);
 
+/// What a round tells of a repo.
+#[derive(Debug)]
+pub(super) enum Told<T> {
+    /// What was found in it. It may have been said to hang before.
+    Found(T),
+    /// It still hangs when everything else has been done.
+    Hangs,
+}
+
 #[derive(Debug)]
 struct Round {
     queue: VecDeque<Errand>,
     /// What is being looked at.
-    open: Vec<Errand>,
+    open: Vec<Open>,
     /// How often a look began, got on or ended.
     steps: u64,
 }
 
-/// Looks at each repo in turn. Returns those that hang when everything else has been done; what is found
-/// of them later is told all the same, since `look` itself passes on what it finds. `look` calls what it is given whenever it
-/// gets on: only one that does not counts as hanging.
-pub(super) async fn round(
+impl Round {
+    /// True when it had been said to hang.
+    fn close(&mut self, name: &str) -> bool {
+        self.steps += 1;
+        let was_said_to_hang = self.open.iter().any(|open| open.errand.0.name == name && open.is_said_to_hang);
+        self.open.retain(|open| open.errand.0.name != name);
+        was_said_to_hang
+    }
+}
+
+#[derive(Debug)]
+struct Open {
+    errand: Errand,
+    is_said_to_hang: bool,
+}
+
+/// Looks at each repo in turn; ends when all is done but what hangs. `look` calls what it is given whenever it gets on: only
+/// one that does not counts as hanging. `tell` gets everything in its order, also what is found in one that hung when it
+/// comes free.
+pub(super) async fn round<T: 'static>(
     errands: Vec<Errand>,
     busy: &Busy,
-    look: impl Fn(&Errand, &dyn Fn()) + Send + Sync + 'static,
-) -> Vec<Errand> {
+    look: impl Fn(&Errand, &dyn Fn()) -> T + Send + Sync + 'static,
+    tell: impl Fn(&Errand, Told<T>) + Send + Sync + 'static,
+) {
     let is_long = errands.len() > MANY;
     let round = Arc::new(Mutex::new(Round { queue: errands.into(), open: Vec::new(), steps: 0 }));
-    let look = Arc::new(look);
+    let (look, tell) = (Arc::new(look), Arc::new(tell));
     let worker = || {
-        let (round, look, busy) = (Arc::clone(&round), Arc::clone(&look), busy.clone());
-        spawn_blocking(move || work(&round, &busy, &*look))
+        let (round, look, tell, busy) = (Arc::clone(&round), Arc::clone(&look), Arc::clone(&tell), busy.clone());
+        spawn_blocking(move || work(&round, &busy, &*look, &*tell))
     };
     let mut workers = vec![worker()];
     if is_long {
@@ -87,43 +114,53 @@ pub(super) async fn round(
             None => tokio::time::sleep(PATIENCE).await,
         }
         workers.retain(|worker| !worker.is_finished());
-        let (steps, is_empty, hanging) = {
-            let round = lock(&round);
-            (round.steps, round.queue.is_empty(), round.open.clone())
-        };
-        if is_empty && hanging.is_empty() {
-            return Vec::new();
+        let mut round = lock(&round);
+        let (steps, is_empty) = (round.steps, round.queue.is_empty());
+        if is_empty && round.open.is_empty() {
+            return;
         }
         waited = if steps == last_step { waited + PATIENCE } else { Duration::ZERO };
         if !is_empty && (workers.is_empty() || steps == last_step) {
             workers.push(worker());
         }
         if is_empty && waited >= LAST_PATIENCE {
-            return hanging;
+            for open in &mut round.open {
+                open.is_said_to_hang = true;
+                tell(&open.errand, Told::Hangs);
+            }
+            return;
         }
         last_step = steps;
     }
 }
 
-fn work(round: &Mutex<Round>, busy: &Busy, look: &dyn Fn(&Errand, &dyn Fn())) {
+fn work<T>(round: &Mutex<Round>, busy: &Busy, look: &dyn Fn(&Errand, &dyn Fn()) -> T, tell: &dyn Fn(&Errand, Told<T>)) {
     loop {
         let errand = {
             let mut round = lock(round);
             let Some(errand) = round.queue.pop_front() else { return };
             round.steps += 1;
-            round.open.push(errand.clone());
+            round.open.push(Open { errand: errand.clone(), is_said_to_hang: false });
             errand
         };
         let name = &errand.0.name;
         // Unless another round hangs in it, or is about to be done with it.
         let mut next = busy.begin(&errand).then(|| errand.clone());
-        while let Some(errand) = next {
-            look(&errand, &|| lock(round).steps += 1);
-            next = busy.end(name);
+        if next.is_none() {
+            lock(round).close(name);
         }
-        let mut round = lock(round);
-        round.steps += 1;
-        round.open.retain(|(repo, _)| repo.name != *name);
+        while let Some(errand) = next {
+            let found = look(&errand, &|| lock(round).steps += 1);
+            // From here on it is not said to hang: what is told last is what was found.
+            let mut round = lock(round);
+            tell(&errand, Told::Found(found));
+            // What was said to hang is to be told anew, and this look may have begun before it was said.
+            let again = round.close(name).then_some((errand.0, Occasion::Change));
+            next = busy.end(name, again);
+            if let Some(errand) = next.clone() {
+                round.open.push(Open { errand, is_said_to_hang: false });
+            }
+        }
     }
 }
 
@@ -148,10 +185,6 @@ mod tests {
         names.iter().map(|name| (repo(name), Occasion::Rescan)).collect()
     }
 
-    fn names(errands: &[Errand]) -> Vec<&str> {
-        errands.iter().map(|(repo, _)| repo.name.as_str()).collect()
-    }
-
     #[test]
     fn what_changed_while_another_round_looked_is_looked_at_once_more() {
         let busy = Busy::default();
@@ -159,8 +192,9 @@ mod tests {
         let change = (rescan.0.clone(), Occasion::Change);
         assert!(busy.begin(&rescan));
         assert!(!busy.begin(&change) && !busy.begin(&rescan));
-        assert_eq!(busy.end("a"), Some(change));
-        assert_eq!(busy.end("a"), None);
+        assert_eq!(busy.end("a", Some(rescan.clone())), Some(change));
+        assert_eq!(busy.end("a", Some(rescan.clone())), Some(rescan.clone()), "once more, when nobody wants more");
+        assert_eq!(busy.end("a", None), None);
         assert!(busy.begin(&rescan), "and then it is nobody's");
     }
 
@@ -174,19 +208,31 @@ mod tests {
             if repo.name.starts_with("hangs") {
                 let _ = lock(&gate).recv();
             }
-            let _ = tell.send(repo.name.clone());
         };
-        let hanging = round(errands(&["a", "hangs1", "b", "hangs2", "c"]), &busy, look).await;
-        assert_eq!(names(&hanging), ["hangs1", "hangs2"]);
-        let mut done: Vec<String> = (0..3).map(|_| told.recv().unwrap()).collect();
-        done.sort();
-        assert_eq!(done, ["a", "b", "c"]);
+        let tell = move |(repo, occasion): &Errand, what: Told<()>| {
+            let how = match what {
+                Told::Hangs => "hangs",
+                Told::Found(()) if *occasion == Occasion::Change => "again",
+                Told::Found(()) => "found",
+            };
+            let _ = tell.send(format!("{} {how}", repo.name));
+        };
+        let next = |count: usize| {
+            let mut all: Vec<String> = (0..count).map(|_| told.recv().unwrap()).collect();
+            all.sort();
+            all
+        };
+        round(errands(&["a", "hangs1", "b", "hangs2", "c"]), &busy, look, tell).await;
+        assert_eq!(next(3), ["a found", "b found", "c found"]);
+        assert_eq!(next(2), ["hangs1 hangs", "hangs2 hangs"]);
         // One that still hangs is passed over by the next round.
-        let hanging = round(errands(&["hangs1", "d"]), &busy, |(repo, _), _| assert_eq!(repo.name, "d")).await;
-        assert!(hanging.is_empty());
+        let (others, of_others) = channel();
+        let tell = move |(repo, _): &Errand, _: Told<()>| others.send(repo.name.clone()).unwrap();
+        round(errands(&["hangs1", "d"]), &busy, |_, _| (), tell).await;
+        assert_eq!(of_others.iter().collect::<Vec<_>>(), ["d"]);
         drop(free);
-        let mut late = [told.recv().unwrap(), told.recv().unwrap()];
-        late.sort();
-        assert_eq!(late, ["hangs1", "hangs2"], "what hung is told when it comes free");
+        let late = next(4);
+        let wanted = ["hangs1 again", "hangs1 found", "hangs2 again", "hangs2 found"];
+        assert_eq!(late, wanted, "what hung is told when it comes free, and looked at once more");
     }
 }

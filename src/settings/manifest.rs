@@ -45,6 +45,10 @@ pub struct ServerSettings {
     pub restart_unhealthy: bool,
     /// What follows when it ends by itself.
     pub restart: Restart,
+    /// The pause before each restart; `None` for none after the first end of a server that had been ready, then growing ones.
+    pub restart_delay: Option<Duration>,
+    /// So many restarts within a minute; the next end makes it `failed`.
+    pub max_restarts: u32,
     /// Started when the daemon starts.
     pub autostart: bool,
     /// The first signal of a stop.
@@ -184,6 +188,8 @@ impl ServerSettings {
             health: None,
             restart_unhealthy: false,
             restart: Restart::OnFailure,
+            restart_delay: None,
+            max_restarts: 4,
             autostart: false,
             stop_signal: Signal::Term,
             stop_timeout: Duration::from_secs(10),
@@ -191,6 +197,13 @@ impl ServerSettings {
             open_path: "/".to_owned(),
             announce: None,
         }
+    }
+}
+
+impl ServerSettings {
+    /// True when it is told which port to take by more than its environment.
+    pub fn is_given_its_port(&self) -> bool {
+        self.port.is_some() || self.command.as_ref().is_some_and(|command| command.to_string().contains("{port}"))
     }
 }
 
@@ -229,6 +242,8 @@ struct RawServer {
     #[serde(default)]
     restart_unhealthy: bool,
     restart: Option<Restart>,
+    restart_delay: Option<String>,
+    max_restarts: Option<u32>,
     #[serde(default)]
     autostart: bool,
     stop_signal: Option<String>,
@@ -315,6 +330,8 @@ impl RawServer {
             health: self.health.as_deref().map(parse_health).transpose()?,
             restart_unhealthy: self.restart_unhealthy,
             restart: self.restart.unwrap_or(base.restart),
+            restart_delay: self.restart_delay.as_deref().map(parse_duration).transpose()?,
+            max_restarts: self.max_restarts.unwrap_or(base.max_restarts),
             autostart: self.autostart,
             stop_signal: self.stop_signal.map_or(Ok(base.stop_signal), |text| text.parse())?,
             stop_timeout: duration(self.stop_timeout.as_deref(), base.stop_timeout)?,
@@ -371,10 +388,11 @@ fn parse_health(text: &str) -> Result<Health, String> {
 }
 
 fn duration(text: Option<&str>, unset: Duration) -> Result<Duration, String> {
-    match text {
-        None => Ok(unset),
-        Some(text) => humantime::parse_duration(text).map_err(|e| format!("`{text}` is not a duration: {e}")),
-    }
+    text.map_or(Ok(unset), parse_duration)
+}
+
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text).map_err(|error| format!("`{text}` is not a duration: {error}"))
 }
 
 fn choose_default(servers: &mut [ServerSettings]) -> Result<(), ManifestError> {
@@ -457,6 +475,8 @@ mod tests {
             ready_timeout = "2m"
             health = "http"
             restart = "always"
+            restart_delay = "250ms"
+            max_restarts = 100
             autostart = true
             stop_signal = "SIGINT"
             stop_timeout = "3s"
@@ -473,7 +493,9 @@ mod tests {
         assert_eq!(web.ready_timeout, Duration::from_mins(2));
         assert_eq!(web.env["N"], "1");
         assert_eq!(web.announce, Some(Announce { format: Format::Text, path: Some("port.txt".to_owned()) }));
-        assert_eq!(manifest.server("api").unwrap().restart, Restart::OnFailure);
+        assert_eq!((web.restart_delay, web.max_restarts), (Some(Duration::from_millis(250)), 100));
+        let api = manifest.server("api").unwrap();
+        assert_eq!((api.restart, api.restart_delay, api.max_restarts), (Restart::OnFailure, None, 4));
     }
 
     #[test]
@@ -492,6 +514,7 @@ mod tests {
         assert!(refused("[servers.a]\nready = 'soon'").contains("`listen`"));
         assert!(refused("[servers.a]\nready = 'log:('").contains("ready"));
         assert!(refused("[servers.a]\nstop_signal = 'FOO'").contains("FOO"));
+        assert!(refused("[servers.a]\nrestart_delay = 'soon'").contains("soon"));
         assert!(refused("[servers.a]\nannounce = { format = 'text' }").contains("`path`"));
         assert!(refused("[servers.a]\nannounce = { format = 'text', path = 'f', pot = 1 }").contains("pot"));
         assert!(refused("[servers.\"a/b\"]\ncommand = 'x'").contains("name"));

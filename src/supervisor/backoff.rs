@@ -17,26 +17,39 @@ pub(super) enum Next {
     GiveUp,
 }
 
+/// How fast restarts follow one another, by the settings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Pace {
+    /// The same pause each time; `None` for growing ones.
+    pub(super) delay_ms: Option<u64>,
+    /// So many restarts within a minute.
+    pub(super) most: u32,
+}
+
 const WINDOW_MS: u64 = 60_000;
-/// So many ends in a minute are enough.
-pub(super) const MOST_ENDS: usize = 5;
 const LONGEST_MS: u64 = 30_000;
 
 impl Backoff {
-    /// Counts an end: the first one of a server that had been ready is forgiven at once, then 1, 2, 4 … 30 s; five in
-    /// a minute are enough.
-    pub(super) fn count(&mut self, now_ms: u64, was_ready: bool) -> Next {
+    /// Counts an end. Without a pause of its own, the first one of a server that had been ready is forgiven at once, then
+    /// 1, 2, 4 … 30 s.
+    pub(super) fn count(&mut self, now_ms: u64, was_ready: bool, pace: Pace) -> Next {
         self.ends_ms.retain(|at| now_ms.saturating_sub(*at) < WINDOW_MS);
         self.ends_ms.push_back(now_ms);
         let ends = self.ends_ms.len();
-        if ends >= MOST_ENDS {
+        if ends as u64 > u64::from(pace.most) {
             return Next::GiveUp;
         }
-        match (ends, was_ready) {
-            (1, true) => Next::After(0),
-            (n, true) => Next::After(delay_ms(n - 2)),
-            (n, false) => Next::After(delay_ms(n - 1)),
-        }
+        Next::After(match (pace.delay_ms, ends, was_ready) {
+            (Some(delay_ms), ..) => delay_ms,
+            (None, 1, true) => 0,
+            (None, n, true) => delay_ms(n - 2),
+            (None, n, false) => delay_ms(n - 1),
+        })
+    }
+
+    /// How many ends count now.
+    pub(super) fn ends(&self) -> usize {
+        self.ends_ms.len()
     }
 
     /// Somebody asked for it: the past is forgotten.
@@ -53,12 +66,14 @@ fn delay_ms(doublings: usize) -> u64 {
 mod tests {
     use super::*;
 
+    const GROWING: Pace = Pace { delay_ms: None, most: 4 };
+
     #[test]
     fn a_crash_loop_is_slowed_down_and_given_up() {
         let mut backoff = Backoff::default();
         let mut now = 0;
         let mut delays = Vec::new();
-        while let Next::After(delay) = backoff.count(now, false) {
+        while let Next::After(delay) = backoff.count(now, false, GROWING) {
             delays.push(delay);
             now += delay;
         }
@@ -68,8 +83,18 @@ mod tests {
     #[test]
     fn the_first_end_of_a_ready_server_is_forgiven_at_once() {
         let mut backoff = Backoff::default();
-        assert_eq!(backoff.count(0, true), Next::After(0));
-        assert_eq!(backoff.count(10, true), Next::After(1000));
-        assert_eq!(backoff.count(100_000, true), Next::After(0), "a minute later it is forgotten");
+        assert_eq!(backoff.count(0, true, GROWING), Next::After(0));
+        assert_eq!(backoff.count(10, true, GROWING), Next::After(1000));
+        assert_eq!(backoff.count(100_000, true, GROWING), Next::After(0), "a minute later it is forgotten");
+    }
+
+    #[test]
+    fn a_pause_that_was_set_is_kept_until_there_were_too_many() {
+        let mut backoff = Backoff::default();
+        let pace = Pace { delay_ms: Some(250), most: 3 };
+        let next: Vec<Next> = (0..4).map(|n| backoff.count(n, n > 0, pace)).collect();
+        assert_eq!(next, [Next::After(250), Next::After(250), Next::After(250), Next::GiveUp]);
+        assert_eq!(backoff.count(70_000, false, pace), Next::After(250));
+        assert_eq!(Backoff::default().count(0, true, Pace { delay_ms: None, most: 0 }), Next::GiveUp);
     }
 }

@@ -19,7 +19,7 @@ pub enum Event {
         /// Its servers.
         plans: Vec<Plan>,
         /// What is wrong with its settings, when they could not be read: the servers known before stay as they are, and
-        /// `plans` holds those that run nevertheless.
+        /// `plans` holds those that it had, for a fleet that does not know any of it.
         problem: Option<String>,
     },
     /// A repo's directory is not there: moved, deleted, or not mounted. What runs of it is stopped once it has been

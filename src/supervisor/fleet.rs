@@ -275,7 +275,13 @@ impl Fleet {
             let stay: BTreeSet<String> = plans.iter().map(|plan| plan.settings.name.clone()).chain(found).collect();
             self.leave(repo, |name| !stay.contains(name), now, out);
         }
-        for plan in plans {
+        let known: Vec<ServerId> =
+            self.of_repo(repo).filter(|(_, server)| server.is_named()).map(|(id, _)| id.clone()).collect();
+        for id in &known {
+            self.with(id, Server::came_back);
+        }
+        // Nothing that is only remembered stands beside what its settings named.
+        for plan in plans.into_iter().filter(|_| !is_broken || known.is_empty()) {
             let id = ServerId::new(repo, &plan.settings.name);
             match self.servers.get_mut(&id) {
                 Some(_) if is_broken => {}
@@ -286,7 +292,7 @@ impl Fleet {
                 }
                 None => drop(self.servers.insert(id.clone(), Server::new(id.clone(), root.to_owned(), plan))),
             }
-            self.with(&id, Server::came_back);
+            self.with(&id, |_| ());
         }
     }
 

@@ -123,6 +123,10 @@ impl Bench {
         self.fleet.status(&ServerId::new("r", name)).unwrap().state
     }
 
+    fn port(&self, name: &str) -> Option<u16> {
+        self.fleet.status(&ServerId::new("r", name)).unwrap().port
+    }
+
     fn reason(&self, name: &str) -> String {
         self.fleet.status(&ServerId::new("r", name)).unwrap().reason.clone().unwrap_or_default()
     }
@@ -463,6 +467,56 @@ fn the_servers_of_a_repo_that_is_missing_for_a_moment_go_on_and_of_one_that_stay
     assert_eq!(bench.reason("web"), "`/r` is missing: moved, deleted or not mounted");
     bench.tell(Event::Configured { repo: "r".to_owned(), root: "/r".into(), plans: plans(WEB), problem: None });
     assert!(!bench.fleet.status(&web()).unwrap().missing);
+}
+
+#[test]
+fn a_server_that_was_given_its_port_is_waited_for_when_it_opens_another_one_first() {
+    let mut bench = Bench::new("[servers.web]\ncommand = 'serve --port {port}'");
+    bench.ask("web", Wish::Up);
+    let generation = bench.spawn_of("web").unwrap();
+    bench.spawned("web", generation).seen("web", generation, vec![socket(9_229, 200)]);
+    assert_eq!(
+        (bench.state("web"), bench.reason("web").as_str()),
+        (State::Starting, "listens on 9229, and not on 20000 yet")
+    );
+    bench.after(1_000).seen("web", generation, vec![socket(9_229, 200), socket(20_000, 200)]);
+    assert_eq!((bench.state("web"), bench.port("web")), (State::Ready, Some(20_000)));
+
+    // One that takes another port all the same is ready a moment later, or at once when it says so.
+    bench.ask("web", Wish::Restart).ended("web", generation, 0);
+    let generation = bench.spawn_of("web").unwrap();
+    bench.spawned("web", generation).seen("web", generation, vec![socket(9_229, 200)]);
+    bench.after(2_999);
+    assert_eq!(bench.state("web"), State::Starting);
+    bench.after(1);
+    assert_eq!((bench.state("web"), bench.port("web")), (State::Ready, Some(9_229)));
+
+    bench.ask("web", Wish::Restart).ended("web", generation, 0);
+    let generation = bench.spawn_of("web").unwrap();
+    let sight = Sight { sockets: vec![socket(8_080, 200)], hints: vec![8_080], announced: None };
+    bench.spawned("web", generation).tell(Event::Seen { id: web(), generation, sight });
+    assert_eq!((bench.state("web"), bench.port("web")), (State::Ready, Some(8_080)));
+}
+
+#[test]
+fn a_repo_that_does_not_answer_keeps_the_servers_that_its_settings_named() {
+    let hangs = |plans| Event::Configured {
+        repo: "r".to_owned(),
+        root: "/r".into(),
+        plans,
+        problem: Some("`/r`: it does not answer".to_owned()),
+    };
+    let remembered = || plans("[servers.server]");
+    let names = |fleet: &Fleet| fleet.statuses().map(|status| status.server.clone()).collect::<Vec<_>>();
+    let mut bench = Bench::new(WEB);
+    let before = names(&bench.fleet);
+    bench.tell(hangs(remembered()));
+    assert_eq!(names(&bench.fleet), before, "the default server of a repo without settings is none of them");
+    assert_eq!(bench.reason("web"), "`/r`: it does not answer");
+
+    let mut fleet = Fleet::new();
+    fleet.handle(hangs(remembered()), Moment { mono_ms: 0, wall: Timestamp(0) });
+    assert_eq!(names(&fleet), ["server"], "one that was not read yet shows what it had");
 }
 
 #[test]

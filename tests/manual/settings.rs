@@ -100,6 +100,8 @@ fn taplo_refuses_what_the_reader_refuses_for_its_shape() {
         "health = 'tcp'",
         "restart_unhealthy = true",
         "restart = 'sometimes'",
+        "restart_delay = 1",
+        "max_restarts = -1",
         "autostart = 1",
         "stop_signal = 'FOO'",
         "stop_timeout = true",

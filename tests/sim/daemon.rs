@@ -37,8 +37,10 @@ pub(crate) struct Daemon {
     owners: BTreeMap<Slot, Instance>,
     followed_shims: Vec<(Slot, Instance)>,
     followed_owners: Vec<(Slot, Instance)>,
-    /// What was registered when the registry was last read.
+    /// What was registered when the registry was last read; since which reading, and how often it was read.
     roots: BTreeSet<usize>,
+    registered_since: BTreeMap<usize, u64>,
+    readings: u64,
     /// Repos that were not looked at since the daemon began.
     unseen: BTreeSet<usize>,
     known: BTreeMap<usize, Known>,
@@ -57,6 +59,7 @@ pub(crate) enum Message {
     Event(Event),
     Events(Vec<Event>),
     Looked { repo: usize, events: Vec<Event> },
+    Externals { repo: usize, reading: u64, found: Vec<External> },
     Opened,
     Ask(Wish, Vec<Slot>),
     Reload,
@@ -205,6 +208,8 @@ impl Daemon {
             followed_shims: Vec::new(),
             followed_owners: Vec::new(),
             roots: BTreeSet::new(),
+            registered_since: BTreeMap::new(),
+            readings: 0,
             unseen: BTreeSet::new(),
             known: BTreeMap::new(),
             busy: BTreeSet::new(),
@@ -234,6 +239,7 @@ impl Daemon {
             events.extend(alive.into_iter().map(adopted));
         }
         daemon.roots = registered().map(|(at, _)| at).collect();
+        daemon.registered_since = daemon.roots.iter().map(|repo| (*repo, 0)).collect();
         daemon.unseen = daemon.roots.clone();
         daemon.look_at_all(Occasion::First, true);
         (daemon, events)
@@ -332,8 +338,12 @@ impl Daemon {
     pub(crate) fn take(&mut self, world: &World) -> (Vec<Event>, Option<(Wish, Vec<Slot>)>) {
         let Some(message) = self.inbox.pop_front() else { return (Vec::new(), None) };
         match message {
-            // What was seen in a repo that has been removed since is of no use.
-            Message::Event(Event::ExternalsSeen { repo, .. }) if !self.roots.contains(&slot_of(&repo)) => {}
+            // What was seen in a repo that has been removed since is of no use, be it registered again.
+            Message::Externals { repo, reading, .. }
+                if self.registered_since.get(&repo).is_none_or(|at| *at > reading) => {}
+            Message::Externals { repo, found, .. } => {
+                return (vec![Event::ExternalsSeen { repo: format!("r{repo}"), found }], None);
+            }
             Message::Event(event) => return (vec![event], None),
             Message::Events(events) => return (events, None),
             Message::Looked { repo, .. } if !self.roots.contains(&repo) => {}
@@ -351,8 +361,15 @@ impl Daemon {
             Message::Ask(wish, slots) => return (Vec::new(), Some((wish, slots))),
             Message::Reload => {
                 let is_known = |repo: &usize| self.fleet.statuses().any(|status| status.repo == format!("r{repo}"));
+                let before = std::mem::take(&mut self.roots);
                 self.roots = (0..world.repos.len()).filter(|repo| world.repos[*repo].is_registered).collect();
-                let gone = (0..world.repos.len()).filter(|repo| !self.roots.contains(repo)).filter(is_known);
+                self.readings += 1;
+                self.registered_since.retain(|repo, _| self.roots.contains(repo));
+                for repo in &self.roots {
+                    self.registered_since.entry(*repo).or_insert(self.readings);
+                }
+                let gone = (0..world.repos.len()).filter(|repo| !self.roots.contains(repo));
+                let gone = gone.filter(|repo| before.contains(repo) || is_known(repo));
                 let events = gone.map(|repo| Event::Removed { repo: format!("r{repo}") }).collect();
                 self.look_at_all(Occasion::Change, false);
                 self.strangers.retain(|repo, _| self.roots.contains(repo));
@@ -605,7 +622,7 @@ impl Daemon {
                 continue;
             }
             self.strangers.insert(repo, found.clone());
-            self.inbox.push_back(Message::Event(Event::ExternalsSeen { repo: format!("r{repo}"), found }));
+            self.inbox.push_back(Message::Externals { repo, reading: self.readings, found });
         }
         let ending = std::mem::take(&mut self.ending);
         let (left, gone) = ending.into_iter().partition(|(_, owner)| world.lives(owner.pid));

@@ -26,8 +26,8 @@ impl<'d> From<&'d Detected> for Commented<'d> {
 }
 
 const HEAD: &str = "# The servers of this repo, for `pierhead up`. Everything but the command has a default:\n\
-    # default, cwd, port, env, env_file, ready, ready_timeout, health, restart, autostart, depends_on, stop_signal,\n\
-    # stop_timeout, open_path. {port} in commands and in env is replaced; it is given as PORT as well.\n";
+    # default, cwd, port, env, env_file, ready, ready_timeout, health, restart, restart_delay, max_restarts, autostart,\n\
+    # depends_on, stop_signal, stop_timeout, open_path. {port} in commands and in env is replaced; it is given as PORT as well.\n";
 
 /// The text of a `pierhead.toml` with these servers; what else was seen stands in comments at its end.
 pub fn written(servers: &[Commented], rest: &Detection) -> String {

@@ -1,9 +1,9 @@
 //! How a life of it begins, is taken over, and ends.
 
-use super::{Life, Phase, Server, Then};
+use super::{Life, Phase, Server, Then, millis};
 use crate::model::{Exit, Moment, Origin, State};
 use crate::settings::Restart;
-use crate::supervisor::backoff::{MOST_ENDS, Next};
+use crate::supervisor::backoff::{Next, Pace};
 use crate::supervisor::{Adoption, Effect, End, Meant, Refused, Spawn};
 
 impl Server {
@@ -47,7 +47,7 @@ impl Server {
             Refused::Final(reason) => self.give_up(reason),
             Refused::Passing(reason) => {
                 self.reason = Some(reason);
-                self.phase = match self.backoff.count(now.mono_ms, false) {
+                self.phase = match self.backoff.count(now.mono_ms, false, self.pace()) {
                     Next::After(delay) => Phase::Waiting { until_ms: now.mono_ms + delay },
                     Next::GiveUp => Phase::Failed,
                 };
@@ -239,7 +239,7 @@ impl Server {
 
     /// What follows an end that is to be followed by another life.
     pub(super) fn next_life(&mut self, was_ready: bool, now: Moment) -> Phase {
-        match self.backoff.count(now.mono_ms, was_ready) {
+        match self.backoff.count(now.mono_ms, was_ready, self.pace()) {
             Next::After(0) => {
                 self.restarts += 1;
                 Phase::Queued { waits_for: Vec::new() }
@@ -247,10 +247,19 @@ impl Server {
             Next::After(delay) => Phase::Waiting { until_ms: now.mono_ms + delay },
             Next::GiveUp => {
                 let reason = self.reason.take().unwrap_or_default();
-                self.reason = Some(format!("{reason}; given up: it ended {MOST_ENDS} times within a minute"));
+                let times = match self.backoff.ends() {
+                    1 => "once".to_owned(),
+                    ends => format!("{ends} times"),
+                };
+                self.reason = Some(format!("{reason}; given up: it ended {times} within a minute"));
                 Phase::Failed
             }
         }
+    }
+
+    fn pace(&self) -> Pace {
+        let settings = &self.plan.settings;
+        Pace { delay_ms: settings.restart_delay.map(millis), most: settings.max_restarts }
     }
 
     /// It was stopped for being unhealthy: started again, but not for ever.

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 
 use super::backoff::Backoff;
 use super::ladder::Ladder;
-use super::{Effect, End, Found, Plan, Socket};
+use super::{Effect, End, Found, Plan, Sight, Socket};
 use crate::model::{Exit, Instance, Moment, Origin, ServerId, State, Timestamp};
 use crate::portfile::connect_host;
 
@@ -131,6 +131,15 @@ struct Running {
     vanished_ms: Option<u64>,
     /// It listens, and not on a port that it has announced, as its settings ask for.
     is_unannounced: bool,
+    /// It listens, and not on the port that its command was given.
+    elsewhere: Option<Elsewhere>,
+}
+
+/// What a server listens on that was given another port: what opens first may be a debugger's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Elsewhere {
+    since_ms: u64,
+    sight: Sight,
 }
 
 impl Running {
@@ -194,6 +203,8 @@ const FORGIVEN_MS: u64 = 2_000;
 const SWEEP_MS: u64 = 1_500;
 /// Between two attempts to put back a port file that does not become live.
 const REWRITE_PAUSE_MS: u64 = 1_000;
+/// A port that was not asked for, and that the server's words do not name, is taken for its own after this long.
+const ELSEWHERE_FOR_MS: u64 = 3_000;
 /// A port file that somebody removed is written again after this long.
 const VANISHED_FOR_MS: u64 = 700;
 

@@ -1,14 +1,14 @@
 //! What was seen of it: its sockets, its port file, what it answers, who ended.
 
 use super::{
-    HEALTH_AGAIN_MS, HEALTH_FAILURES, HEALTH_PROBE_MS, LOG_PROBE_MS, READY_PROBE_MS, REWRITE_PAUSE_MS, VANISHED_FOR_MS,
-    millis,
+    ELSEWHERE_FOR_MS, HEALTH_AGAIN_MS, HEALTH_FAILURES, HEALTH_PROBE_MS, LOG_PROBE_MS, READY_PROBE_MS,
+    REWRITE_PAUSE_MS, VANISHED_FOR_MS, millis,
 };
-use super::{Phase, Running, Server, Stage, Standing, Then};
+use super::{Elsewhere, Phase, Running, Server, Stage, Standing, Then};
 use crate::model::{Exit, Instance, Moment, Origin, State, Unsure, Verdict};
 use crate::settings::Ready;
 use crate::supervisor::choice::choose;
-use crate::supervisor::{Attention, Effect, Found, Sight};
+use crate::supervisor::{Attention, Effect, Found, Sight, Socket};
 
 impl Server {
     pub(in crate::supervisor) fn seen(&mut self, generation: u64, sight: &Sight, now: Moment, out: &mut Vec<Effect>) {
@@ -19,7 +19,20 @@ impl Server {
         let before = running.serving.clone();
         let announce = self.plan.settings.announce.as_ref();
         let current = before.as_ref().map(|socket| socket.port);
-        running.serving = choose(sight, running.life.asked_port, current, announce.is_some()).cloned();
+        let asked = running.life.asked_port;
+        let chosen = choose(sight, asked, current, announce.is_some()).cloned();
+        let is_beginning =
+            running.stage == Stage::Starting && current.is_none() && running.life.origin == Origin::Spawned;
+        let may_wait = is_beginning && announce.is_none() && self.plan.settings.is_given_its_port();
+        let is_strange = |socket: &&Socket| socket.port != asked && !sight.hints.contains(&socket.port);
+        let since_ms = running.elsewhere.as_ref().map_or(now.mono_ms, |elsewhere| elsewhere.since_ms);
+        let is_waited_for = may_wait && now.mono_ms < since_ms + ELSEWHERE_FOR_MS;
+        let strange = chosen.as_ref().filter(|_| is_waited_for).filter(is_strange);
+        if let Some(socket) = strange.filter(|_| running.elsewhere.is_none()) {
+            self.reason = Some(format!("listens on {}, and not on {asked} yet", socket.port));
+        }
+        running.elsewhere = strange.map(|_| Elsewhere { since_ms, sight: sight.clone() });
+        running.serving = chosen.filter(|_| running.elsewhere.is_none());
         running.is_unannounced = announce.is_some() && running.serving.is_none() && !sight.sockets.is_empty();
         if let Some(announce) = announce.filter(|_| running.is_unannounced && running.stage == Stage::Starting) {
             self.reason = Some(format!("listens, and has not announced its port in {} yet", announce.place()));
@@ -261,6 +274,11 @@ impl Server {
         if self.standing == Standing::Named {
             self.standing = Standing::Missing;
         }
+    }
+
+    /// True when its repo's settings named it when they were last read.
+    pub(in crate::supervisor) fn is_named(&self) -> bool {
+        matches!(self.standing, Standing::Named | Standing::Missing)
     }
 
     /// Its repo's directory is there.

@@ -31,6 +31,7 @@ impl Server {
             recheck_ms: None,
             vanished_ms: None,
             is_unannounced: false,
+            elsewhere: None,
         });
         self.watch(Attention::Close, out);
     }

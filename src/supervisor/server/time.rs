@@ -1,7 +1,7 @@
 //! What is due of it, and when.
 
 use super::theirs::Theirs;
-use super::{FORGIVEN_MS, Phase, Server, Stage};
+use super::{ELSEWHERE_FOR_MS, Elsewhere, FORGIVEN_MS, Phase, Server, Stage};
 use crate::model::Moment;
 use crate::supervisor::Effect;
 
@@ -25,7 +25,8 @@ impl Server {
                     Stage::Lost { since_ms } => Some(since_ms + FORGIVEN_MS),
                     _ => None,
                 };
-                [running.probe_ms, running.slow_ms, running.recheck_ms, forgiven]
+                let elsewhere = running.elsewhere.as_ref().map(|elsewhere| elsewhere.since_ms + ELSEWHERE_FOR_MS);
+                [running.probe_ms, running.slow_ms, running.recheck_ms, forgiven, elsewhere]
                     .into_iter()
                     .flatten()
                     .min()
@@ -80,6 +81,12 @@ impl Server {
                 _ => "nothing listens".to_owned(),
             };
             self.reason = Some(format!("{what} after {}", humantime::format_duration(timeout)));
+        }
+        let elsewhere = running.elsewhere.as_ref().filter(|e| e.since_ms + ELSEWHERE_FOR_MS <= now.mono_ms);
+        if let Some(Elsewhere { sight, .. }) = elsewhere.cloned() {
+            self.reason = None;
+            self.seen(self.generation, &sight, now, out);
+            return;
         }
         if let Stage::Lost { since_ms } = running.stage
             && since_ms + FORGIVEN_MS <= now.mono_ms
