@@ -6,7 +6,7 @@ mod wire;
 
 pub use failure::{Failure, Kind};
 pub use spawn::{BUSY, Ended, Lost, Order, Policy, Record, STARTED, note_of_bytes, note_to_bytes};
-pub use wire::{Adopt, Asked, DaemonStatus, Environment, Line, Request, Servers, Verb};
+pub use wire::{Adopt, Asked, DaemonStatus, ENVIRONMENT, Environment, Line, Request, Servers, Verb, is_about};
 
 /// The API's version: the first segment of every path. Raised only by a change that old clients cannot bear.
 pub const VERSION: u32 = 1;

@@ -6,6 +6,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{Offer, Status, Timestamp};
 
+/// What a warning of [`Servers`] that is about shells begins with.
+pub const ENVIRONMENT: &str = "environment";
+
+/// True for a warning about a repo of this name, or about [`ENVIRONMENT`].
+pub fn is_about(warning: &str, what: &str) -> bool {
+    warning.strip_prefix(what).is_some_and(|rest| rest.starts_with(": "))
+}
+
 /// Servers: the answer of `GET /v1/servers`, and `ls --json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Servers {
@@ -16,12 +24,16 @@ pub struct Servers {
     /// Worktrees of registered repos that are not registered; only where all servers are listed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub offers: Vec<Offer>,
+    /// Repos whose settings cannot be used, as `NAME: what`, and shells that do not tell their environment, as
+    /// `environment: what`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 impl Servers {
     /// Of this version.
     pub fn new(servers: Vec<Status>) -> Self {
-        Self { version: super::VERSION, servers, offers: Vec::new() }
+        Self { version: super::VERSION, servers, offers: Vec::new(), warnings: Vec::new() }
     }
 }
 

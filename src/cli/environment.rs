@@ -50,15 +50,6 @@ pub(super) fn known(store: &Store, repo: &str) -> Option<Environment> {
     block_on(client.environment(repo)).ok()
 }
 
-/// Says so when a repo's servers begin with another environment than a terminal does, because the shell did not tell.
-pub(super) fn say_problem(store: &Store, repo: &str) {
-    let problem = known(store, repo).and_then(|environment| environment.problem);
-    if let Some(problem) = problem {
-        output::say(&format!("warning: {problem}; its servers begin with the daemon's own environment"));
-        output::say("hint: `pierhead env --refresh` asks again");
-    }
-}
-
 /// The program that a failed server did not find; `None` when it failed for another reason.
 pub(super) fn missing_program(status: &Status) -> Option<String> {
     let reason = status.reason.as_deref().unwrap_or_default();

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::args::{Env, Json, Port, Status as StatusArguments, Targets};
 use super::target::Target;
 use super::{daemon, environment, lifecycle, output, target, worktrees};
-use crate::api::{Failure, Kind, Line, Servers, Verb};
+use crate::api::{Failure, Kind, Line, Servers, Verb, is_about};
 use crate::client::block_on;
 use crate::model::{Stale, State, Status, Timestamp, Verdict};
 use crate::portfile::{connect_host, loopback_url};
@@ -16,10 +16,14 @@ use crate::survey::{
 };
 use crate::view;
 
-/// Every server: from the daemon, else as it can be seen without one.
-fn servers(store: &Store) -> Result<Servers, Failure> {
+/// Every server, or those of a repo: from the daemon, else as it can be seen without one, which is all.
+fn servers(store: &Store, repo: Option<&str>) -> Result<Servers, Failure> {
     let client = daemon::client(store);
-    match block_on(client.servers()) {
+    let ask = async || match repo {
+        Some(repo) => client.servers_of(repo).await,
+        None => client.servers().await,
+    };
+    match block_on(ask()) {
         Ok(servers) => Ok(servers),
         Err(failure) if failure.kind == Kind::DaemonUnreachable && !client.socket().exists() => Ok(seen(store)),
         Err(failure) if failure.kind == Kind::TimedOut => {
@@ -32,39 +36,26 @@ fn servers(store: &Store) -> Result<Servers, Failure> {
                 return Ok(seen(store));
             }
             // One that was not there a moment ago has begun meanwhile.
-            if failure.kind == Kind::DaemonUnreachable { block_on(client.servers()) } else { Err(failure) }
+            if failure.kind == Kind::DaemonUnreachable { block_on(ask()) } else { Err(failure) }
         }
     }
 }
 
 fn seen(store: &Store) -> Servers {
     let (servers, warnings) = look(store);
-    for warning in warnings {
-        output::say(&format!("warning: {warning}"));
-    }
-    Servers { offers: offers(store), ..Servers::new(servers) }
+    Servers { offers: offers(store), warnings, ..Servers::new(servers) }
 }
 
-/// Says which repos the daemon cannot look into, as [`seen`] does without one.
-fn say_problems(store: &Store) {
-    let client = daemon::client(store);
-    if !client.socket().exists() {
-        return;
-    }
-    let Ok(daemon) = block_on(client.daemon()) else { return };
-    let repos = store.registry().value.repos.clone();
-    let is_of = |warning: &str, repo: &str| warning.strip_prefix(repo).is_some_and(|rest| rest.starts_with(": "));
-    let is_told =
-        |warning: &&String| is_of(warning, "environment") || repos.iter().any(|repo| is_of(warning, &repo.name));
-    for warning in daemon.warnings.iter().filter(is_told) {
+fn say_warnings<'w>(warnings: impl IntoIterator<Item = &'w String>) {
+    for warning in warnings {
         output::say(&format!("warning: {warning}"));
     }
 }
 
 pub(super) fn ls(json: Json) -> Result<(), Failure> {
     let store = Store::new(places());
-    let servers = servers(&store)?;
-    say_problems(&store);
+    let servers = servers(&store, None)?;
+    say_warnings(&servers.warnings);
     if json.json {
         return output::print_json(&servers);
     }
@@ -84,7 +75,7 @@ pub(super) fn status(arguments: &StatusArguments) -> Result<(), Failure> {
         Some(Ok((repo, server))) => (target::repo(&store, Some(repo))?, Some(server)),
     };
     let settings = target::manifest(&repo);
-    let mut servers = servers(&store)?.servers;
+    let Servers { mut servers, warnings, .. } = servers(&store, Some(&repo.name))?;
     // Registered since the daemon last looked.
     if !servers.iter().any(|status| status.repo == repo.name) {
         servers = look_at(&store, std::slice::from_ref(&repo)).0;
@@ -99,7 +90,12 @@ pub(super) fn status(arguments: &StatusArguments) -> Result<(), Failure> {
     if servers.is_empty() {
         return Err(Failure::not_registered(arguments.target.as_deref().unwrap_or(&repo.name)));
     }
-    environment::say_problem(&store, &repo.name);
+    if !warnings.is_empty() {
+        // What is wrong with settings was said, as they are now.
+        let registry = store.registry().value;
+        let is_of_a_repo = |warning: &&String| registry.repos.iter().any(|repo| is_about(warning, &repo.name));
+        say_warnings(warnings.iter().filter(|warning| !is_of_a_repo(warning)));
+    }
     if arguments.json.json {
         return output::print_json(&Servers::new(servers));
     }

@@ -64,6 +64,11 @@ impl Client {
         self.soon(self.call(Method::GET, "/v1/servers", &())).await
     }
 
+    /// Those of one repo.
+    pub async fn servers_of(&self, repo: &str) -> Result<Servers, Failure> {
+        self.soon(self.call(Method::GET, &format!("/v1/servers?repo={repo}"), &())).await
+    }
+
     /// What a repo's servers begin with, as it is known.
     pub async fn environment(&self, repo: &str) -> Result<Environment, Failure> {
         self.soon(self.call(Method::GET, &format!("/v1/environment?repo={repo}"), &())).await

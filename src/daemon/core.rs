@@ -209,7 +209,16 @@ impl Core {
     }
 
     fn known(&self) -> Known {
-        Known { servers: self.fleet.statuses().cloned().collect(), offers: self.offers.clone() }
+        Known {
+            servers: self.fleet.statuses().cloned().collect(),
+            offers: self.offers.clone(),
+            warnings: self.problems().chain(self.performer.environment_problems()).collect(),
+        }
+    }
+
+    /// What is wrong with the settings of repos.
+    fn problems(&self) -> impl Iterator<Item = String> {
+        self.fleet.problems().iter().map(|(repo, problem)| format!("{repo}: {problem}"))
     }
 
     fn ask(&mut self, verb: Verb, request: &Request, reply: oneshot::Sender<Result<Asked, Failure>>) {
@@ -357,14 +366,13 @@ impl Core {
     }
 
     fn describe(&self) -> DaemonStatus {
-        let problems = self.fleet.problems().iter().map(|(repo, problem)| format!("{repo}: {problem}"));
         DaemonStatus {
             running: true,
             pid: Some(std::process::id()),
             version: Some(PROGRAM_VERSION.to_owned()),
             api: Some(crate::api::VERSION),
             socket: self.performer.socket().display().to_string(),
-            warnings: self.performer.warnings().into_iter().chain(problems).collect(),
+            warnings: self.performer.warnings().into_iter().chain(self.problems()).collect(),
         }
     }
 

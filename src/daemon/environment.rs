@@ -12,7 +12,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::launch::own_program;
-use crate::api::Environment as Report;
+use crate::api::{ENVIRONMENT, Environment as Report};
 use crate::model::Timestamp;
 use crate::os::files::{Stamp, stamp_of};
 use crate::os::login;
@@ -287,8 +287,12 @@ impl Answer {
 
 fn problem_of(slot: &Slot) -> Option<String> {
     let Slot::Known(answer) = slot else { return None };
-    let problem = answer.problem.as_ref()?;
-    Some(format!("environment: {problem}; servers get the daemon's own (`pierhead env --refresh` asks again)"))
+    answer.problem.as_deref().map(environment_problem)
+}
+
+/// What is said of a shell that does not tell.
+pub(super) fn environment_problem(problem: &str) -> String {
+    format!("{ENVIRONMENT}: {problem}; servers get the daemon's own (`pierhead env --refresh` asks again)")
 }
 
 fn home() -> Option<PathBuf> {

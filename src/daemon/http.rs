@@ -18,10 +18,12 @@ use tokio::sync::{broadcast, oneshot};
 
 use super::connections::{self, Connections, Limits};
 use super::discovery::Discovery;
-use super::environment::Environments;
+use super::environment::{Environments, environment_problem};
 use super::message::{Known, Message};
 use super::openapi;
-use crate::api::{Adopt, Asked, Failure, Kind, Line, PROGRAM_VERSION, Request, Servers, VERSION_HEADER, Verb};
+use crate::api::{
+    Adopt, Asked, ENVIRONMENT, Failure, Kind, Line, PROGRAM_VERSION, Request, Servers, VERSION_HEADER, Verb, is_about,
+};
 use crate::model::ServerId;
 use crate::os::channel::Server;
 use crate::settings::{Repo, ServerSettings, Trust};
@@ -138,14 +140,23 @@ struct Filter {
     repo: Option<String>,
 }
 
-async fn servers(State(Desk { post, .. }): State<Desk>, Query(filter): Query<Filter>) -> Response {
+async fn servers(State(desk): State<Desk>, Query(filter): Query<Filter>) -> Response {
     answer(async {
-        let Known { mut servers, mut offers } = tell(&post, Message::List).await?;
+        let Known { mut servers, mut offers, mut warnings } = tell(&desk.post, Message::List).await?;
         if let Some(repo) = filter.repo {
             servers.retain(|status| status.repo == repo);
             offers.retain(|offer| offer.repo == repo);
+            let is_any_environment = warnings.iter().any(|warning| is_about(warning, ENVIRONMENT));
+            warnings.retain(|warning| is_about(warning, &repo));
+            if is_any_environment {
+                let found = registered(&desk.store, &repo);
+                let report =
+                    in_thread(move || found.map(|repo| desk.environments.report(&repo.name, &repo.root))).await;
+                let problem = report.ok().and_then(|report| report.problem);
+                warnings.extend(problem.map(|problem| environment_problem(&problem)));
+            }
         }
-        Ok(Servers { offers, ..Servers::new(servers) })
+        Ok(Servers { offers, warnings, ..Servers::new(servers) })
     })
     .await
 }
@@ -358,14 +369,14 @@ struct Lines {
 
 impl Lines {
     async fn next(&mut self) -> Option<String> {
-        if let Some(Known { servers, offers }) = self.first.take() {
+        if let Some(Known { servers, offers, .. }) = self.first.take() {
             return serde_json::to_string(&Line::Snapshot { servers, offers }).ok();
         }
         match self.changes.recv().await {
             Ok(line) => Some(line.to_string()),
             Err(broadcast::error::RecvError::Closed) => None,
             Err(broadcast::error::RecvError::Lagged(_)) => {
-                let (Known { servers, offers }, changes) = tell(&self.post, Message::Subscribe).await.ok()?;
+                let (Known { servers, offers, .. }, changes) = tell(&self.post, Message::Subscribe).await.ok()?;
                 self.changes = changes;
                 serde_json::to_string(&Line::Snapshot { servers, offers }).ok()
             }

@@ -16,6 +16,8 @@ pub struct Known {
     pub servers: Vec<Status>,
     /// Worktrees that are not registered.
     pub offers: Vec<Offer>,
+    /// What is wrong with repos and with the environments that servers begin with.
+    pub warnings: Vec<String>,
 }
 
 /// What the loop is told.

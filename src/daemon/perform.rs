@@ -109,7 +109,12 @@ impl Performer {
 
     pub(super) fn warnings(&self) -> Vec<String> {
         let folders = self.looker.folders.lock().ok().and_then(|folders| folders.problem());
-        self.warnings.iter().cloned().chain(folders).chain(self.looker.environments.problems()).collect()
+        self.warnings.iter().cloned().chain(folders).chain(self.environment_problems()).collect()
+    }
+
+    /// Which shells do not tell their environment, in words.
+    pub(super) fn environment_problems(&self) -> Vec<String> {
+        self.looker.environments.problems()
     }
 
     // ---- the start, and changes of what is registered

@@ -122,7 +122,7 @@ fn a_shell_that_hangs_is_ended_and_the_daemons_own_environment_used() {
     write(&sandbox, "h/.bash_profile", "sleep 1000 & sleep 1000\n");
     let repo = sandbox.repo("shop").server("web", "").add();
     sandbox.run(["up", "shop"]).ok();
-    sandbox.run(["status", "shop"]).ok().says("did not tell its environment").hints("env --refresh");
+    sandbox.run(["status", "shop"]).ok().says("did not tell its environment").says("env --refresh");
     sandbox.run(["ls"]).ok().says("daemon's own");
     sandbox.run(["doctor"]).code_is(1).prints("hangs or asks");
     // It is not asked at each start, but when its files change.
