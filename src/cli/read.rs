@@ -1,5 +1,8 @@
 //! `ls`, `status`, `port`, `url`, `env`, `events` and `reap`: reading, with the daemon's help where one runs.
 
+use std::path::PathBuf;
+use std::time::Duration;
+
 use serde_json::json;
 
 use super::args::{Env, Json, Port, Status as StatusArguments, Targets};
@@ -7,43 +10,82 @@ use super::target::Target;
 use super::{daemon, environment, lifecycle, output, target, worktrees};
 use crate::api::{Failure, Kind, Line, Servers, Verb, is_about};
 use crate::client::block_on;
-use crate::model::{Stale, State, Status, Timestamp, Verdict};
+use crate::model::{Stale, State, Status, Timestamp, Verdict, is_valid_name};
 use crate::portfile::{connect_host, loopback_url};
-use crate::settings::{Repo, ServerSettings};
+use crate::settings::{MANIFEST_NAME, Manifest, Repo, ServerSettings};
 use crate::survey::{
     Place, Sighting, Spot, Store, ask_each, external_names, look, look_at, manifest_of, offers, place_of, places,
     top_of,
 };
 use crate::view;
 
-/// Every server, or those of a repo: from the daemon, else as it can be seen without one, which is all.
-fn servers(store: &Store, repo: Option<&str>) -> Result<Servers, Failure> {
+/// Every server: from the daemon, else as it can be seen without one.
+fn servers(store: &Store) -> Result<Servers, Failure> {
+    if let Some(servers) = told(store, None)? {
+        return Ok(servers);
+    }
+    let (servers, warnings) = look(store);
+    Ok(Servers { offers: offers(store), warnings, ..Servers::new(servers) })
+}
+
+/// What the daemon tells of all repos or of one; `None` when none answers.
+fn told(store: &Store, repo: Option<&str>) -> Result<Option<Servers>, Failure> {
     let client = daemon::client(store);
     let ask = async || match repo {
         Some(repo) => client.servers_of(repo).await,
         None => client.servers().await,
     };
     match block_on(ask()) {
-        Ok(servers) => Ok(servers),
-        Err(failure) if failure.kind == Kind::DaemonUnreachable && !client.socket().exists() => Ok(seen(store)),
+        Ok(servers) => Ok(Some(servers)),
+        Err(failure) if failure.kind == Kind::DaemonUnreachable && !client.socket().exists() => Ok(None),
         Err(failure) if failure.kind == Kind::TimedOut => {
             output::say(&format!("warning: {failure}"));
-            Ok(seen(store))
+            Ok(None)
         }
         Err(failure) => {
             // A socket that nobody listens on is a dead daemon's; one that answers strangely is worth a word.
             if !block_on(async { Ok(client.is_running().await) })? {
-                return Ok(seen(store));
+                return Ok(None);
             }
             // One that was not there a moment ago has begun meanwhile.
-            if failure.kind == Kind::DaemonUnreachable { block_on(ask()) } else { Err(failure) }
+            if failure.kind == Kind::DaemonUnreachable { block_on(ask()).map(Some) } else { Err(failure) }
         }
     }
 }
 
-fn seen(store: &Store) -> Servers {
-    let (servers, warnings) = look(store);
-    Servers { offers: offers(store), warnings, ..Servers::new(servers) }
+/// A repo's servers, and what is wrong with it.
+fn servers_of(store: &Store, repo: &str) -> Result<Servers, Failure> {
+    let told = if is_valid_name(repo) { told(store, Some(repo))? } else { None };
+    // It may have been registered since the daemon last looked.
+    if let Some(mut servers) = told.filter(|servers| servers.servers.iter().any(|status| status.repo == repo)) {
+        servers.servers.retain(|status| status.repo == repo);
+        if let Some(settings) = settings_of_now(&servers) {
+            servers.warnings.retain(|warning| !is_about(warning, repo));
+            servers.warnings.extend(settings.err().map(|problem| format!("{repo}: {problem}")));
+        }
+        return Ok(servers);
+    }
+    let repo = target::repo(store, Some(repo))?;
+    let settings = target::manifest(&repo);
+    let (servers, warnings) = look_at(store, std::slice::from_ref(&repo));
+    match settings {
+        Err(failure) if servers.is_empty() => Err(failure),
+        _ => Ok(Servers { warnings, ..Servers::new(servers) }),
+    }
+}
+
+/// What was written this long ago the daemon has taken in.
+const TAKEN_IN_AFTER: Duration = Duration::from_millis(500);
+
+/// A repo's settings as they are now, when they were written a moment ago: whoever did finds them.
+fn settings_of_now(servers: &Servers) -> Option<Result<Manifest, String>> {
+    let root = PathBuf::from(&servers.servers.first()?.root);
+    let read = |root: PathBuf| {
+        let written = root.join(MANIFEST_NAME).metadata().and_then(|file| file.modified()).ok()?;
+        let is_taken_in = written.elapsed().is_ok_and(|age| age > TAKEN_IN_AFTER);
+        (!is_taken_in).then(|| manifest_of(&root))
+    };
+    ask_each(vec![root], read).pop()??
 }
 
 fn say_warnings<'w>(warnings: impl IntoIterator<Item = &'w String>) {
@@ -54,7 +96,7 @@ fn say_warnings<'w>(warnings: impl IntoIterator<Item = &'w String>) {
 
 pub(super) fn ls(json: Json) -> Result<(), Failure> {
     let store = Store::new(places());
-    let servers = servers(&store, None)?;
+    let servers = servers(&store)?;
     say_warnings(&servers.warnings);
     if json.json {
         return output::print_json(&servers);
@@ -69,32 +111,17 @@ pub(super) fn ls(json: Json) -> Result<(), Failure> {
 
 pub(super) fn status(arguments: &StatusArguments) -> Result<(), Failure> {
     let store = Store::new(places());
-    let (repo, server) = match arguments.target.as_deref().map(|text| text.split_once('/').ok_or(text)) {
-        None => (target::repo(&store, None)?, None),
-        Some(Err(repo)) => (target::repo(&store, Some(repo))?, None),
-        Some(Ok((repo, server))) => (target::repo(&store, Some(repo))?, Some(server)),
+    let (name, server) = match arguments.target.as_deref().map(|text| text.split_once('/').ok_or(text)) {
+        None => (target::repo(&store, None)?.name, None),
+        Some(Err(repo)) => (repo.to_owned(), None),
+        Some(Ok((repo, server))) => (repo.to_owned(), Some(server)),
     };
-    let settings = target::manifest(&repo);
-    let Servers { mut servers, warnings, .. } = servers(&store, Some(&repo.name))?;
-    // Registered since the daemon last looked.
-    if !servers.iter().any(|status| status.repo == repo.name) {
-        servers = look_at(&store, std::slice::from_ref(&repo)).0;
-    }
-    servers.retain(|status| status.repo == repo.name && server.is_none_or(|name| status.server == name));
-    match settings {
-        Ok(_) => {}
-        Err(failure) if servers.is_empty() => return Err(failure),
-        // What runs is shown, whatever became of its settings.
-        Err(failure) => output::say(&format!("warning: {failure}")),
-    }
+    let servers = servers_of(&store, &name)?;
+    say_warnings(&servers.warnings);
+    let mut servers = servers.servers;
+    servers.retain(|status| server.is_none_or(|name| status.server == name));
     if servers.is_empty() {
-        return Err(Failure::not_registered(arguments.target.as_deref().unwrap_or(&repo.name)));
-    }
-    if !warnings.is_empty() {
-        // What is wrong with settings was said, as they are now.
-        let registry = store.registry().value;
-        let is_of_a_repo = |warning: &&String| registry.repos.iter().any(|repo| is_about(warning, &repo.name));
-        say_warnings(warnings.iter().filter(|warning| !is_of_a_repo(warning)));
+        return Err(Failure::not_registered(arguments.target.as_deref().unwrap_or(&name)));
     }
     if arguments.json.json {
         return output::print_json(&Servers::new(servers));

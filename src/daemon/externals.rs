@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout};
 
 use super::message::Message;
 use super::probe;
-use super::threads::Threads;
+use super::threads::{Threads, lock};
 use crate::model::Instance;
 use crate::os::sockets;
 use crate::paths::Places;
@@ -298,9 +298,4 @@ fn is_open(external: &External) -> bool {
         let unasked = External { answers: BTreeMap::new(), ..external.clone() };
         unasked.main_ports(&[]).len() > 1
     }
-}
-
-/// What a panicked thread left is as good as it was.
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

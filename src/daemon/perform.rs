@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
@@ -18,7 +18,7 @@ use super::message::{ById, ByRepo, Message};
 use super::probe;
 use super::rounds::{self, Busy, Errand, Told};
 use super::shims::busy;
-use super::threads::Threads;
+use super::threads::{Threads, lock};
 use super::watch::{SocketWatch, Watched};
 use crate::model::{Instance, ServerId, Signal, State, Timestamp};
 use crate::os::exit::ended;
@@ -42,6 +42,8 @@ pub(super) struct Performer {
     endings: Endings,
     looker: Looker,
     threads: Threads,
+    /// Records that are being read; true when one is to be read once more.
+    being_read: Arc<Mutex<ById<bool>>>,
     /// One thing at a time for each server, in the order it was asked.
     turns: ById<Arc<tokio::sync::Mutex<()>>>,
     /// Whose end is waited for.
@@ -83,6 +85,7 @@ impl Performer {
             store,
             post,
             open_files,
+            being_read: Arc::default(),
             turns: HashMap::new(),
             shims: HashMap::new(),
             owners: HashMap::new(),
@@ -322,11 +325,26 @@ impl Performer {
     }
 
     /// Reads what a server's shim left; tells how its leader or its tree ended, or that it is there.
+    /// While it is being read, whoever wants it read has it read once more after that.
     pub(super) fn read_record(&self, id: &ServerId) {
-        let (id, looker, post, threads) = (id.clone(), self.looker.clone(), self.post.clone(), self.threads.clone());
+        if let Some(again) = lock(&self.being_read).get_mut(id) {
+            *again = true;
+            return;
+        }
+        lock(&self.being_read).insert(id.clone(), false);
+        let (looker, post, threads) = (self.looker.clone(), self.post.clone(), self.threads.clone());
+        let (id, being_read) = (id.clone(), Arc::clone(&self.being_read));
         tokio::spawn(async move {
-            if let Ok(events) = threads.run(move || looker.events_of_record(&id)).await {
-                let _ = post.send(Message::Events(events));
+            loop {
+                let (of, looker) = (id.clone(), looker.clone());
+                if let Ok(events) = threads.run(move || looker.events_of_record(&of)).await {
+                    let _ = post.send(Message::Events(events));
+                }
+                let mut being_read = lock(&being_read);
+                if !being_read.get_mut(&id).is_some_and(std::mem::take) {
+                    being_read.remove(&id);
+                    return;
+                }
             }
         });
     }

@@ -1,12 +1,13 @@
 //! A look at many repos, one after the other; one that does not answer holds up none of the others.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::task::spawn_blocking;
 
 use super::looks::Occasion;
+use super::threads::lock;
 use crate::settings::Repo;
 
 /// A repo to look at, and why.
@@ -162,11 +163,6 @@ fn work<T>(round: &Mutex<Round>, busy: &Busy, look: &dyn Fn(&Errand, &dyn Fn()) 
             }
         }
     }
-}
-
-/// What a panicked thread left is as good as it was.
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

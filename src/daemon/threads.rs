@@ -1,6 +1,6 @@
 //! Threads for what may block: few at a time, but one that hangs (a stalled file system) takes nobody's place.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
@@ -38,4 +38,8 @@ impl Threads {
         drop(place);
         work.await
     }
+}
+/// What a panicked thread left is as good as it was.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
