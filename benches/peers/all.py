@@ -63,19 +63,32 @@ SURVIVAL = [
 ]
 
 
+# Peers that want a Node of their own lie, with it, in a folder below BENCH_ROOT: every program there comes before others.
+APART = {"hotel": "node12"}
+
+
 def measure(peers, runs):
     """Each run of the harness; gives the paths of what it wrote."""
+    root = pathlib.Path(os.environ["BENCH_ROOT"])
+    apart = [peer for peer in APART if peers == "all" or peer in peers.split(",")]
     results = []
     for words in runs:
-        command = [sys.executable, HERE / "pierhead.py", *words, "--peers", peers]
-        print("---", *words, flush=True)
-        out = []
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-            for line in process.stdout:
-                print(line[:200].rstrip(), flush=True)
-                out.append(line)
-        results += re.findall(r"^-> (\S+)", "".join(out), re.M)
+        results += run_harness(words, peers, root)
+        for peer in apart:
+            results += run_harness(words, peer, root / APART[peer])
     return results
+
+
+def run_harness(words, peers, root):
+    command = [sys.executable, HERE / "pierhead.py", *words, "--peers", peers]
+    print("---", *words, flush=True)
+    out = []
+    environment = {**os.environ, "BENCH_ROOT": str(root)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        for line in process.stdout:
+            print(line[:200].rstrip(), flush=True)
+            out.append(line)
+    return re.findall(r"^-> (\S+)", "".join(out), re.M)
 
 
 def number(value):
@@ -175,11 +188,9 @@ def page(paths):
         "| | version |", "|---|---|",
         *(f"| {peer} | {version[peer]} |" for peer in peers if peer in version and peer != FLOOR), "",
     ]
-    for result in results:
-        args = result["args"]
-        words = [args["what"]] + [f"--{name} {args[name]}" for name in ("n", "reps", "idle", "mb", "profile") if name in USED[args["what"]]]
-        out.append(f"- `pierhead.py {' '.join(words)}`")
-    out.append("")
+    words = [[args["what"], *(f"--{name} {args[name]}" for name in ("n", "reps", "idle", "mb", "profile") if name in USED[args["what"]])]
+             for args in (result["args"] for result in results)]
+    out += [*dict.fromkeys(f"- `pierhead.py {' '.join(line)}`" for line in words), ""]
     scale = [row for row in rows if row["scenario"] == "scale"]
     sizes = sorted({row["n"] for row in scale})
     for key, title, unit, what, more in SCALE:
@@ -207,8 +218,9 @@ def main():
     parser.add_argument("--peers", default="all", help="names by commas; Pierhead is not added by itself")
     parser.add_argument("--from", nargs="+", dest="results", metavar="RESULT.json", help="measure nothing")
     args = parser.parse_args()
-    if not args.results and "PEERS_HARNESS" not in os.environ:
-        parser.error("PEERS_HARNESS: name the harness' folder")
+    for name, what in (("PEERS_HARNESS", "the harness' folder"), ("BENCH_ROOT", "the folder with the peers' programs")):
+        if not args.results and name not in os.environ:
+            parser.error(f"{name}: name {what}")
     page(args.results or measure(args.peers, QUICK if args.quick else RUNS))
 
 
