@@ -1,9 +1,9 @@
 //! Who lives under a process number.
 
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -34,11 +34,18 @@ pub struct Process {
     instance: Instance,
 }
 
+/// The content of a file of `/proc`, which tells no size: with room for all of it from the beginning, one read gets most.
+pub(super) fn read(path: impl AsRef<Path>) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(4096);
+    File::open(path)?.read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
 /// `/proc/sys/kernel/random/boot_id`; empty when it cannot be read.
 pub fn boot_id() -> &'static str {
     static BOOT: OnceLock<String> = OnceLock::new();
     BOOT.get_or_init(|| {
-        fs::read("/proc/sys/kernel/random/boot_id")
+        read("/proc/sys/kernel/random/boot_id")
             .map(|bytes| String::from_utf8_lossy(&bytes).trim().to_owned())
             .unwrap_or_default()
     })
@@ -52,7 +59,7 @@ pub fn pid_namespace() -> Option<u64> {
 
 /// The number that a process has in its own PID namespace, when that is below this one.
 pub fn inner_pid(pid: u32) -> Option<u32> {
-    let status = fs::read(format!("/proc/{pid}/status")).ok()?;
+    let status = read(format!("/proc/{pid}/status")).ok()?;
     let status = String::from_utf8_lossy(&status).into_owned();
     let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:"))?;
     let numbers: Vec<&str> = numbers.split_ascii_whitespace().collect();
@@ -160,7 +167,7 @@ pub fn kin_of(pid: u32) -> Option<Kin> {
 
 /// The words it was started with, or what it wrote over them; empty when they cannot be read.
 pub fn arguments_of(pid: u32) -> Vec<String> {
-    let bytes = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let bytes = read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     let words = bytes.split(|b| *b == 0).filter(|word| !word.is_empty());
     words.map(|word| String::from_utf8_lossy(word).into_owned()).collect()
 }
@@ -169,7 +176,7 @@ pub fn arguments_of(pid: u32) -> Vec<String> {
 /// read.
 pub fn has_variable(pid: u32, name: &str) -> bool {
     let is_it = |entry: &[u8]| entry.strip_prefix(name.as_bytes()).is_some_and(|rest| rest.first() == Some(&b'='));
-    fs::read(format!("/proc/{pid}/environ")).is_ok_and(|bytes| bytes.split(|b| *b == 0).any(is_it))
+    read(format!("/proc/{pid}/environ")).is_ok_and(|bytes| bytes.split(|b| *b == 0).any(is_it))
 }
 
 /// The regular file that its standard output goes to; `None` for a terminal, a pipe, and what cannot be seen.
@@ -197,7 +204,7 @@ pub fn working_dir(pid: u32) -> Option<PathBuf> {
 /// Those variables of these names that the process was started with; empty when they cannot be read. Nothing else of its
 /// environment is kept: there are secrets in it.
 pub fn variables(pid: u32, names: &[&str]) -> Vec<(String, String)> {
-    let bytes = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+    let bytes = read(format!("/proc/{pid}/environ")).unwrap_or_default();
     let entry = |entry: &[u8]| {
         let (name, value) = std::str::from_utf8(entry).ok()?.split_once('=')?;
         names.contains(&name).then(|| (name.to_owned(), value.to_owned()))
@@ -282,7 +289,7 @@ pub(super) struct Stat {
 }
 
 pub(super) fn stat(pid: u32) -> io::Result<Stat> {
-    let bytes = fs::read(format!("/proc/{pid}/stat"))?;
+    let bytes = read(format!("/proc/{pid}/stat"))?;
     parse_stat(&String::from_utf8_lossy(&bytes))
         .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, format!("`/proc/{pid}/stat` is not as expected")))
 }

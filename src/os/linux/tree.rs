@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use super::process::{self, Process, stat};
+use super::process::{self, Process, read, stat};
 use crate::model::{Instance, Signal};
 use crate::os::lock;
 
@@ -152,7 +152,7 @@ fn in_session(pid: u32, session: u32) -> bool {
 }
 
 fn carries(pid: u32, variable: &str) -> bool {
-    fs::read(format!("/proc/{pid}/environ"))
+    read(format!("/proc/{pid}/environ"))
         .is_ok_and(|bytes| bytes.split(|b| *b == 0).any(|entry| entry == variable.as_bytes()))
 }
 
@@ -162,7 +162,7 @@ fn children(pid: u32) -> Vec<u32> {
     };
     let mut found = Vec::new();
     for task in tasks.flatten() {
-        let list = fs::read(task.path().join("children")).unwrap_or_default();
+        let list = read(task.path().join("children")).unwrap_or_default();
         let list = String::from_utf8_lossy(&list);
         found.extend(list.split_ascii_whitespace().filter_map(|word| word.parse::<u32>().ok()));
     }
