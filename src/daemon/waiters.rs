@@ -29,6 +29,25 @@ pub(super) struct Waiter {
 struct Progress {
     patience_ms: u64,
     output: u64,
+    /// By when the time is up in any case.
+    last_ms: u64,
+}
+
+/// So many times its patience a wait lasts at most, however much is said meanwhile: some programs never serve and go on
+/// talking.
+const MOST_PATIENCE: u64 = 10;
+
+impl Progress {
+    fn new(patience_ms: u64, output: u64, now_ms: u64) -> Self {
+        Self { patience_ms, output, last_ms: now_ms.saturating_add(patience_ms.saturating_mul(MOST_PATIENCE)) }
+    }
+
+    /// Until when to wait on when `output` has been said by now; `None` when the time is up.
+    fn next_limit_ms(&mut self, output: u64, now_ms: u64) -> Option<u64> {
+        let has_grown = output != std::mem::replace(&mut self.output, output);
+        let limit_ms = now_ms.saturating_add(self.patience_ms).min(self.last_ms);
+        (has_grown && limit_ms > now_ms).then_some(limit_ms)
+    }
 }
 
 impl Waiter {
@@ -42,7 +61,7 @@ impl Waiter {
     ) -> Self {
         let limit_ms = request.timeout_ms.filter(|ms| *ms > 0);
         let patience_ms = patience_ms(verb, &ids, fleet);
-        let progress = limit_ms.is_none().then(|| Progress { patience_ms, output: output_of(&ids, fleet) });
+        let progress = limit_ms.is_none().then(|| Progress::new(patience_ms, output_of(&ids, fleet), now.mono_ms));
         let wait_ms = if request.wait { limit_ms.unwrap_or(patience_ms) } else { 0 };
         Self { verb, ids, open: 0, until_ms: now.mono_ms.saturating_add(wait_ms), progress, reply }
     }
@@ -62,15 +81,12 @@ impl Waiter {
         if self.until_ms > now.mono_ms {
             return false;
         }
-        if let Some(progress) = &mut self.progress {
-            let output = output_of(&self.ids, fleet);
-            if output != progress.output {
-                progress.output = output;
-                self.until_ms = now.mono_ms + progress.patience_ms;
-                return false;
-            }
+        let Some(progress) = &mut self.progress else { return true };
+        match progress.next_limit_ms(output_of(&self.ids, fleet), now.mono_ms) {
+            Some(limit_ms) => self.until_ms = limit_ms,
+            None => return true,
         }
-        true
+        false
     }
 
     fn answer(self, fleet: &Fleet, timed_out: bool) {
@@ -156,4 +172,23 @@ fn patience_ms(verb: Verb, ids: &[ServerId], fleet: &Fleet) -> u64 {
 fn output_of(ids: &[ServerId], fleet: &Fleet) -> u64 {
     let logs = ids.iter().filter_map(|id| fleet.plan(id)).map(|(_, plan)| &plan.log);
     logs.filter_map(|log| std::fs::metadata(log).ok()).map(|meta| meta.len()).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn output_buys_time_but_not_for_ever() {
+        let mut progress = Progress::new(100, 0, 1_000);
+        assert_eq!(progress.next_limit_ms(5, 1_100), Some(1_200));
+        assert_eq!(progress.next_limit_ms(5, 1_200), None, "nothing was said");
+        let mut progress = Progress::new(100, 0, 1_000);
+        let mut limit_ms = 1_100;
+        let mut said = 0;
+        while let Some(next_ms) = progress.next_limit_ms(said + 1, limit_ms) {
+            (said, limit_ms) = (said + 1, next_ms);
+        }
+        assert_eq!(limit_ms, 2_000);
+    }
 }
