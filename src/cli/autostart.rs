@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::args::{Autostart, AutostartVerb};
 use super::output;
 use crate::api::{Failure, Kind};
-use crate::daemon::launch::own_program;
+use crate::client::own_program;
 use crate::os::files::{self, Durability};
 use crate::os::run_key;
 

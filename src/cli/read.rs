@@ -1,7 +1,7 @@
 //! `ls`, `status`, `port`, `url`, `env`, `events` and `reap`: reading, with the daemon's help where one runs.
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
@@ -9,7 +9,7 @@ use super::args::{Env, Json, Port, Status as StatusArguments, Targets};
 use super::target::Target;
 use super::{daemon, environment, lifecycle, output, target, worktrees};
 use crate::api::{Failure, Kind, Line, Servers, Verb, is_about};
-use crate::client::block_on;
+use crate::client::{Client, Events, block_on};
 use crate::model::{Stale, State, Status, Timestamp, Verdict, is_valid_name};
 use crate::portfile::{connect_host, loopback_url};
 use crate::settings::{MANIFEST_NAME, Manifest, Repo, ServerSettings};
@@ -275,15 +275,34 @@ pub(super) fn events(json: Json) -> Result<(), Failure> {
     let client = daemon::client(&store);
     block_on(async {
         let mut events = client.events().await?;
-        while let Some(line) = events.next().await {
-            if json.json {
-                output::print(&format!("{}\n", serde_json::to_string(&line).map_err(std::io::Error::other)?))?;
-            } else {
-                output::print(&text_of(&line))?;
+        loop {
+            while let Some(line) = events.next().await {
+                if json.json {
+                    output::print(&format!("{}\n", serde_json::to_string(&line).map_err(std::io::Error::other)?))?;
+                } else {
+                    output::print(&text_of(&line))?;
+                }
             }
+            let Some(next) = events_of_the_next(&client).await else { break };
+            events = next;
         }
         Err(Failure::new(Kind::DaemonUnreachable, "the daemon has ended").hint("servers live on"))
     })
+}
+
+/// How long after a daemon's end another one is waited for: an upgrade goes on as the new program within this.
+const SUCCESSION: Duration = Duration::from_secs(1);
+
+async fn events_of_the_next(client: &Client) -> Option<Events> {
+    let mut look = tokio::time::interval(Duration::from_millis(20));
+    let begun = Instant::now();
+    while begun.elapsed() < SUCCESSION {
+        look.tick().await;
+        if let Ok(events) = client.events().await {
+            return Some(events);
+        }
+    }
+    None
 }
 
 fn text_of(line: &Line) -> String {

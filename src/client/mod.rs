@@ -1,5 +1,7 @@
 //! Asks the daemon, and starts one.
 
+mod own;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -17,6 +19,8 @@ use crate::api::{
 };
 use crate::os::{channel, session};
 use crate::paths::Places;
+
+pub use own::{OwnProgram, own_program};
 
 /// Asks the daemon of this user, one connection a question.
 #[derive(Debug, Clone)]

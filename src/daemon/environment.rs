@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::launch::own_program;
 use crate::api::{ENVIRONMENT, Environment as Report};
+use crate::client::own_program;
 use crate::model::Timestamp;
 use crate::os::files::{Stamp, stamp_of};
 use crate::os::login;

@@ -9,6 +9,7 @@ use super::looks::taken_by;
 use super::ports::PortBook;
 use super::shims::Shims;
 use crate::api::{Order, Policy};
+use crate::client::own_program;
 use crate::model::ServerId;
 use crate::os::files::Folder;
 use crate::os::{limits, ports, program, sockets};
@@ -209,18 +210,6 @@ fn parse_env_file(text: &str) -> Vec<(String, String)> {
         (!key.is_empty() && key.chars().all(is_name)).then(|| (key.to_owned(), unquoted.unwrap_or(value).to_owned()))
     };
     text.lines().filter_map(entry).collect()
-}
-
-/// This program, as it is on disk now: after an upgrade the new one. The running one when its file is gone.
-pub(crate) fn own_program() -> std::io::Result<PathBuf> {
-    let path = std::env::current_exe()?;
-    let text = path.to_string_lossy();
-    let path = text.strip_suffix(" (deleted)").map_or_else(|| path.clone(), PathBuf::from);
-    if path.exists() || cfg!(not(target_os = "linux")) {
-        return Ok(path);
-    }
-    // By number: it is also handed to a shell, whose own `self` is another.
-    Ok(PathBuf::from(format!("/proc/{}/exe", std::process::id())))
 }
 
 #[cfg(test)]

@@ -5,8 +5,8 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::launch::own_program;
 use crate::api::{BUSY, Order, STARTED};
+use crate::client::own_program;
 use crate::model::Instance;
 use crate::os::nursery::{Nursery, Talk};
 use crate::os::process::{self, Life};

@@ -1,10 +1,13 @@
 //! Buses, panels and daemons that are missing, die, come back or hang.
 
+use std::fs;
+
 use rustix::process::Signal;
 
 use crate::bus::{Bus, Panel};
 use crate::desk::Tray;
 use crate::limits;
+use crate::login;
 use crate::sandbox::{Sandbox, kill};
 
 #[test]
@@ -98,6 +101,36 @@ fn a_killed_tray_stops_no_server() {
     assert_eq!(sandbox.status("shop")["state"], "ready");
     let (_tray, icon) = Tray::on(&sandbox, &bus, &panel);
     assert_eq!(icon.tip(), "1 ready");
+}
+
+#[test]
+fn after_an_upgrade_the_tray_is_the_new_one() {
+    let sandbox = Sandbox::new();
+    let bus = Bus::start(&sandbox);
+    let panel = Panel::start(&bus);
+    let folder = sandbox.path("h/bin");
+    let program = login::install(&folder);
+    let repo = sandbox.repo("shop").server("web", "").add();
+    let tray = Tray::start_program(&sandbox, &program);
+    let icon = panel.icon(&bus);
+    icon.wait("a daemon", || (icon.tip() == "nothing runs").then_some(()));
+    icon.click(&["shop", "Start"]);
+    icon.wait("a server", || (icon.tip() == "1 ready").then_some(()));
+    let server = repo.pid();
+
+    // Another file, made by another process: a thread of this one may be starting something that would hold it open.
+    let newer = sandbox.path("h/newer");
+    sandbox.finish(sandbox.program("cp").args(["--preserve=mode"]).args([&program, &newer])).ok();
+    fs::rename(newer, &program).unwrap();
+    let runs = || fs::read_link(format!("/proc/{}/exe", tray.pid())).unwrap();
+    assert_ne!(runs(), program, "the old one, whose file is gone");
+    sandbox.kill_daemon();
+    // Under another name on the bus, in the same process.
+    let icon = panel.icon(&bus);
+    icon.wait("the server again", || (icon.tip() == "1 ready").then_some(()));
+    assert_eq!((runs(), repo.pid()), (program, server));
+    icon.click(&["shop", "Stop"]);
+    icon.wait("the end", || (icon.tip() == "nothing runs").then_some(()));
 }
 
 #[test]

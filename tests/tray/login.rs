@@ -12,7 +12,7 @@ use crate::limits;
 use crate::sandbox::{Sandbox, kill, pierhead};
 
 /// Both programs in a folder of their own.
-fn install(folder: &Path) -> PathBuf {
+pub(crate) fn install(folder: &Path) -> PathBuf {
     fs::create_dir_all(folder).expect("make a folder");
     for program in [pierhead(), PathBuf::from(env!("CARGO_BIN_EXE_pierhead-tray"))] {
         let target = folder.join(program.file_name().expect("a program's name"));

@@ -4,9 +4,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use pierhead::api::{Failure, Kind, Line, Request, Verb};
-use pierhead::client::Client;
+use pierhead::client::{Client, OwnProgram};
 use pierhead::paths::Places;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 use crate::app::Event;
 use crate::post::{Input, Post};
@@ -23,6 +24,9 @@ enum Order {
 
 /// Before a daemon that has ended is started again: who ended it may start another one.
 const GRACE: Duration = Duration::from_millis(500);
+/// When it is looked, after a daemon ended, whether this program was replaced: an upgrade replaces both, in any order.
+const UPGRADE_LOOKS: [Duration; 4] =
+    [Duration::from_millis(100), Duration::from_secs(1), Duration::from_secs(5), Duration::from_secs(30)];
 /// Between tries to start one that does not start.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -31,7 +35,8 @@ impl Link {
     pub(crate) fn new(places: &Places, program: PathBuf, post: Post) -> std::io::Result<Self> {
         let (orders, inbox) = mpsc::unbounded_channel();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let work = Work { client: Client::new(places), program, log: places.daemon_log(), post };
+        let work =
+            Work { client: Client::new(places), program, log: places.daemon_log(), post, own: OwnProgram::here() };
         std::thread::Builder::new().name("link".to_owned()).spawn(move || runtime.block_on(work.run(inbox)))?;
         Ok(Self(orders))
     }
@@ -53,6 +58,7 @@ struct Work {
     program: PathBuf,
     log: PathBuf,
     post: Post,
+    own: OwnProgram,
 }
 
 impl Work {
@@ -77,11 +83,15 @@ impl Work {
 
     /// For as long as the tray lives.
     async fn follow(&self) {
+        let mut upgrade: Option<JoinHandle<()>> = None;
         loop {
             match self.client.start(&self.program, &self.log).await {
                 Ok(()) => {
                     self.read().await;
                     (self.post)(Input::Happened(Event::Disconnected));
+                    if let Some(earlier) = upgrade.replace(tokio::spawn(follow_upgrade(self.own.clone()))) {
+                        earlier.abort();
+                    }
                     tokio::time::sleep(GRACE).await;
                 }
                 Err(failure) => {
@@ -122,6 +132,22 @@ impl Work {
     async fn start_and_ask(&self, verb: Verb, request: &Request) -> Result<pierhead::api::Asked, Failure> {
         self.client.start(&self.program, &self.log).await?;
         self.client.ask(verb, request).await
+    }
+}
+
+/// Goes on as the program that is in this one's place, once there is another: the icon comes back by itself, and so does
+/// all that it shows. On Windows whoever upgrades ends the tray.
+async fn follow_upgrade(own: OwnProgram) {
+    for pause in UPGRADE_LOOKS {
+        tokio::time::sleep(pause).await;
+        let own = own.clone();
+        let look = move || {
+            if own.other().is_some() && own.is_there_as("pierhead-tray") {
+                eprintln!("pierhead-tray: `{}` is another program now, which goes on", own.path().display());
+                eprintln!("pierhead-tray: it cannot be run: {}", own.become_it());
+            }
+        };
+        let _ = tokio::task::spawn_blocking(look).await;
     }
 }
 
