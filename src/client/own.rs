@@ -33,7 +33,7 @@ impl OwnProgram {
     }
 
     /// As if this process had been started from that file.
-    #[cfg(test)]
+    #[cfg(all(test, target_os = "linux"))]
     pub(crate) fn at(path: &Path) -> Self {
         Self { path: path.to_owned(), own: stamp_of(path) }
     }
