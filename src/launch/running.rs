@@ -214,7 +214,16 @@ impl Ours {
             return Ok(());
         }
         let serving = self.shared.state().serving.clone();
-        let socket = serving.ok_or_else(|| "no process of its tree listens on a port".to_owned())?;
+        let silent = match ready {
+            Ready::Log(pattern) if !self.said.has_matched() => {
+                Some(format!("no line of its output has matched `{pattern}`"))
+            }
+            _ => None,
+        };
+        let Some(socket) = serving else {
+            let deaf = "no process of its tree listens on a port";
+            return Err(silent.map_or_else(|| deaf.to_owned(), |silent| format!("{deaf}, and {silent}")));
+        };
         match ready {
             Ready::Http(path) => {
                 let host = connect_host(socket.address);
@@ -222,10 +231,7 @@ impl Ours {
                     host.ok_or_else(|| format!("it listens on {}, not on a loopback address", socket.address))?;
                 http::ask(host, socket.port, path)
             }
-            Ready::Log(pattern) if !self.said.has_matched() => {
-                Err(format!("no line of its output has matched `{pattern}`"))
-            }
-            Ready::Log(_) | Ready::Listen | Ready::Started => Ok(()),
+            Ready::Log(_) | Ready::Listen | Ready::Started => silent.map_or(Ok(()), Err),
         }
     }
 }
