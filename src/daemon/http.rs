@@ -22,7 +22,8 @@ use super::environment::{Environments, environment_problem};
 use super::message::{Known, Message};
 use super::openapi;
 use crate::api::{
-    Adopt, Asked, ENVIRONMENT, Failure, Kind, Line, PROGRAM_VERSION, Request, Servers, VERSION_HEADER, Verb, is_about,
+    Adopt, Asked, ENVIRONMENT, Environment, Failure, Kind, Line, PROGRAM_VERSION, Request, Servers, VERSION_HEADER,
+    Verb, is_about,
 };
 use crate::model::ServerId;
 use crate::os::channel::Server;
@@ -146,19 +147,24 @@ async fn servers(State(desk): State<Desk>, Query(filter): Query<Filter>) -> Resp
         if let Some(repo) = filter.repo {
             servers.retain(|status| status.repo == repo);
             offers.retain(|offer| offer.repo == repo);
-            let is_any_environment = warnings.iter().any(|warning| is_about(warning, ENVIRONMENT));
-            warnings.retain(|warning| is_about(warning, &repo));
-            if is_any_environment {
-                let found = registered(&desk.store, &repo);
-                let report =
-                    in_thread(move || found.map(|repo| desk.environments.report(&repo.name, &repo.root))).await;
-                let problem = report.ok().and_then(|report| report.problem);
-                warnings.extend(problem.map(|problem| environment_problem(&problem)));
-            }
+            warnings = warnings_about(&desk, &repo, warnings).await;
         }
         Ok(Servers { offers, warnings, ..Servers::new(servers) })
     })
     .await
+}
+
+/// Of what is said of all repos that which concerns one. Of the environment, of which all are told once, what is wrong
+/// with that of this repo.
+async fn warnings_about(desk: &Desk, repo: &str, mut warnings: Vec<String>) -> Vec<String> {
+    let is_any_environment = warnings.iter().any(|warning| is_about(warning, ENVIRONMENT));
+    warnings.retain(|warning| is_about(warning, repo));
+    if is_any_environment {
+        let report = report_of(desk.clone(), repo.to_owned()).await.ok();
+        let problem = report.and_then(|report| report.problem);
+        warnings.extend(problem.map(|problem| environment_problem(&problem)));
+    }
+    warnings
 }
 
 #[derive(Deserialize)]
@@ -167,10 +173,14 @@ struct Of {
 }
 
 async fn environment(State(desk): State<Desk>, Query(of): Query<Of>) -> Response {
-    answer(in_thread(move || {
-        let repo = registered(&desk.store, &of.repo)?;
+    answer(report_of(desk, of.repo)).await
+}
+
+async fn report_of(desk: Desk, repo: String) -> Result<Environment, Failure> {
+    in_thread(move || {
+        let repo = registered(&desk.store, &repo)?;
         Ok(desk.environments.report(&repo.name, &repo.root))
-    }))
+    })
     .await
 }
 
