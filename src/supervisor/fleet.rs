@@ -292,7 +292,7 @@ impl Fleet {
                 }
                 None => drop(self.servers.insert(id.clone(), Server::new(id.clone(), root.to_owned(), plan))),
             }
-            self.with(&id, |_| ());
+            self.note(&id);
         }
     }
 

@@ -149,6 +149,17 @@ impl Running {
         Some((connect_host(socket.address)?, socket.port))
     }
 
+    /// What is waited for while `socket` is not taken for its port: for a while after a start, one that it was not asked
+    /// for and that its words do not name is not.
+    fn elsewhere(&self, socket: &Socket, sight: &Sight, now: Moment) -> Option<Elsewhere> {
+        let is_beginning =
+            self.stage == Stage::Starting && self.serving.is_none() && self.life.origin == Origin::Spawned;
+        let is_strange = socket.port != self.life.asked_port && !sight.hints.contains(&socket.port);
+        let since_ms = self.elsewhere.as_ref().map_or(now.mono_ms, |elsewhere| elsewhere.since_ms);
+        let is_soon = now.mono_ms < since_ms + ELSEWHERE_FOR_MS;
+        (is_beginning && is_strange && is_soon).then(|| Elsewhere { since_ms, sight: sight.clone() })
+    }
+
     /// True for a moment after a server said in its output that it is ready: its socket, if it has one, is being proven.
     fn must_wait_for_socket(&mut self, now: Moment) -> bool {
         let said_ms = *self.said_ready_ms.get_or_insert(now.mono_ms);

@@ -1,14 +1,14 @@
 //! What was seen of it: its sockets, its port file, what it answers, who ended.
 
 use super::{
-    ELSEWHERE_FOR_MS, HEALTH_AGAIN_MS, HEALTH_FAILURES, HEALTH_PROBE_MS, LOG_PROBE_MS, READY_PROBE_MS,
-    REWRITE_PAUSE_MS, VANISHED_FOR_MS, millis,
+    HEALTH_AGAIN_MS, HEALTH_FAILURES, HEALTH_PROBE_MS, LOG_PROBE_MS, READY_PROBE_MS, REWRITE_PAUSE_MS, VANISHED_FOR_MS,
+    millis,
 };
-use super::{Elsewhere, Phase, Running, Server, Stage, Standing, Then};
+use super::{Phase, Running, Server, Stage, Standing, Then};
 use crate::model::{Exit, Instance, Moment, Origin, State, Unsure, Verdict};
 use crate::settings::Ready;
 use crate::supervisor::choice::choose;
-use crate::supervisor::{Attention, Effect, Found, Sight, Socket};
+use crate::supervisor::{Attention, Effect, Found, Sight};
 
 impl Server {
     pub(in crate::supervisor) fn seen(&mut self, generation: u64, sight: &Sight, now: Moment, out: &mut Vec<Effect>) {
@@ -17,26 +17,8 @@ impl Server {
             return;
         }
         let before = running.serving.clone();
-        let announce = self.plan.settings.announce.as_ref();
-        let current = before.as_ref().map(|socket| socket.port);
-        let asked = running.life.asked_port;
-        let chosen = choose(sight, asked, current, announce.is_some()).cloned();
-        let is_beginning =
-            running.stage == Stage::Starting && current.is_none() && running.life.origin == Origin::Spawned;
-        let may_wait = is_beginning && announce.is_none() && self.plan.settings.is_given_its_port();
-        let is_strange = |socket: &&Socket| socket.port != asked && !sight.hints.contains(&socket.port);
-        let since_ms = running.elsewhere.as_ref().map_or(now.mono_ms, |elsewhere| elsewhere.since_ms);
-        let is_waited_for = may_wait && now.mono_ms < since_ms + ELSEWHERE_FOR_MS;
-        let strange = chosen.as_ref().filter(|_| is_waited_for).filter(is_strange);
-        if let Some(socket) = strange.filter(|_| running.elsewhere.is_none()) {
-            self.reason = Some(format!("listens on {}, and not on {asked} yet", socket.port));
-        }
-        running.elsewhere = strange.map(|_| Elsewhere { since_ms, sight: sight.clone() });
-        running.serving = chosen.filter(|_| running.elsewhere.is_none());
-        running.is_unannounced = announce.is_some() && running.serving.is_none() && !sight.sockets.is_empty();
-        if let Some(announce) = announce.filter(|_| running.is_unannounced && running.stage == Stage::Starting) {
-            self.reason = Some(format!("listens, and has not announced its port in {} yet", announce.place()));
-        }
+        self.choose_serving(sight, now);
+        let Phase::Running(running) = &mut self.phase else { return };
         if let Some(socket) = &running.serving
             && self.last_owner.as_ref() != Some(&socket.owner)
         {
@@ -82,6 +64,26 @@ impl Server {
                 out.push(Effect::WithdrawFile { id: self.id.clone() });
                 self.watch(Attention::Close, out);
             }
+        }
+    }
+
+    /// Takes one of what its tree listens on for its port, or says what is waited for.
+    fn choose_serving(&mut self, sight: &Sight, now: Moment) {
+        let Phase::Running(running) = &mut self.phase else { return };
+        let announce = self.plan.settings.announce.as_ref();
+        let current = running.serving.as_ref().map(|socket| socket.port);
+        let asked = running.life.asked_port;
+        let chosen = choose(sight, asked, current, announce.is_some());
+        let may_wait = announce.is_none() && self.plan.settings.is_given_its_port();
+        let elsewhere = chosen.filter(|_| may_wait).and_then(|socket| running.elsewhere(socket, sight, now));
+        if let Some(socket) = chosen.filter(|_| elsewhere.is_some() && running.elsewhere.is_none()) {
+            self.reason = Some(format!("listens on {}, and not on {asked} yet", socket.port));
+        }
+        running.serving = chosen.filter(|_| elsewhere.is_none()).cloned();
+        running.elsewhere = elsewhere;
+        running.is_unannounced = announce.is_some() && running.serving.is_none() && !sight.sockets.is_empty();
+        if let Some(announce) = announce.filter(|_| running.is_unannounced && running.stage == Stage::Starting) {
+            self.reason = Some(format!("listens, and has not announced its port in {} yet", announce.place()));
         }
     }
 
