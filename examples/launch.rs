@@ -24,10 +24,10 @@ fn run(arguments: Vec<String>) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let server = launch(arguments)?.start()?;
     let url = server.url().ok_or("it listens on no address of this machine's own")?;
     let whose = if server.is_ours() { "started" } else { "joined" };
-    println!("{whose} {url} (process {})", server.pid().unwrap_or_default());
     if !browse(&url)? {
         eprintln!("open {url}");
     }
+    println!("{whose} {url} (process {})", server.pid().unwrap_or_default());
     // A program with work of its own does it here, and drops `server` in the end.
     let exit = server.wait();
     println!("the server ended with {exit}");

@@ -9,7 +9,6 @@ use crate::http::get;
 #[cfg(unix)]
 use crate::limits::command_of;
 use crate::limits::{self, wait_gone};
-#[cfg(unix)]
 use crate::limits::{wait_for_file, wait_in_folder};
 use crate::open::Browser;
 use crate::repo::Repo;
@@ -103,7 +102,6 @@ fn a_program_starts_its_server_and_opens_the_browser_there() {
 }
 
 #[test]
-#[cfg(unix)] // not shown by Wine yet: a killed program's file stays, and its pipes for a while
 fn a_program_that_is_killed_takes_its_whole_tree_along() {
     for args in [
         "--grandchild --grandchild",
@@ -134,7 +132,6 @@ fn a_program_that_is_killed_while_its_server_starts_leaves_nothing() {
 }
 
 #[test]
-#[cfg(unix)] // not shown by Wine yet: a killed program's file stays, and its pipes for a while
 fn a_servers_own_file_goes_with_a_killed_program_too() {
     let sandbox = Sandbox::new();
     let repo = sandbox.repo("shop").git().write();
@@ -161,7 +158,6 @@ fn a_tree_whose_guard_is_killed_is_ended_by_the_program() {
 }
 
 #[test]
-#[cfg(unix)] // not shown by Wine yet: a killed program's file stays, and its pipes for a while
 fn a_second_program_joins_and_leaves_the_server_alone() {
     let sandbox = Sandbox::new();
     let repo = sandbox.repo("shop").git().write();
@@ -185,7 +181,6 @@ fn a_second_program_joins_and_leaves_the_server_alone() {
 }
 
 #[test]
-#[cfg(unix)] // not shown by Wine yet: a killed program's file stays, and its pipes for a while
 fn of_programs_that_start_at_once_one_starts_the_server() {
     let sandbox = Sandbox::new();
     let repo = sandbox.repo("shop").git().write();
@@ -245,7 +240,6 @@ fn one_that_ends_early_is_told_with_its_code_and_its_last_words() {
 }
 
 #[test]
-#[cfg(unix)] // Wine tells no command line of some processes
 fn a_port_that_is_taken_is_refused_by_naming_who_has_it() {
     let sandbox = Sandbox::new();
     let repo = sandbox.repo("shop").git().write();
@@ -264,7 +258,6 @@ fn a_port_that_is_taken_is_refused_by_naming_who_has_it() {
 }
 
 #[test]
-#[cfg(unix)] // not shown by Wine yet: a killed program's file stays, and its pipes for a while
 fn it_is_ready_when_it_says_so_and_not_before() {
     let sandbox = Sandbox::new();
     let repo = sandbox.repo("shop").git().write();
@@ -290,7 +283,6 @@ fn it_is_ready_when_it_says_so_and_not_before() {
 }
 
 #[test]
-#[cfg(unix)] // not shown by Wine yet: a killed program's file stays, and its pipes for a while
 fn the_address_is_where_it_really_listens() {
     let sandbox = Sandbox::new();
     let repo = sandbox.repo("shop").git().write();
