@@ -188,11 +188,13 @@ fn every_row_of_the_list_of_faults_has_a_test() {
     assert!(rows::FAULTS.iter().all(|fault| !fault.inject.is_empty() && !fault.holds.is_empty()));
     let folder = root().join("tests/it/faults");
     let tests = rows::tests_in(&folder).expect("read the tests");
-    for section in &rows::SECTIONS {
-        let file = folder.join(section.file).with_extension("rs");
+    for (name, section) in
+        rows::SECTIONS.iter().flat_map(|section| section.files.iter().map(move |name| (name, section)))
+    {
+        let file = folder.join(name).with_extension("rs");
         let all = read(&file).lines().filter(|line| *line == "#[test]").count();
         let ignored = read(&file).lines().filter(|line| line.starts_with("#[ignore")).count();
-        let of_file = |test: &&rows::FaultTest| test.name.starts_with(&format!("{}::", section.file));
+        let of_file = |test: &&rows::FaultTest| test.name.starts_with(&format!("{name}::"));
         let named: Vec<_> = tests.iter().filter(of_file).collect();
         assert_eq!(named.len(), all - ignored, "each test of `{}` ({}) says its row", file.display(), section.title);
         let stray: Vec<_> =

@@ -2,27 +2,47 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
+#[cfg(unix)]
+use std::process::Stdio;
 
-use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::events::{Events, is_served};
 use crate::http::get_url;
-use crate::limits::{self, system::Removal, wait_gone};
+use crate::limits::system::{Removal, Signal};
+use crate::limits::{self, wait_gone};
+use crate::open::Browser;
 use crate::repo::{Repo, number_in};
 use crate::sandbox::{Running, Sandbox, fixture, kill};
+#[cfg(unix)]
 use crate::zoo;
 
-/// Python's own server, started by hand in a folder; and its port.
+/// A server of pages, started by hand in a folder, whose name of its own is `http-server`; and its port.
+#[cfg(unix)]
 #[track_caller]
-fn python_in(sandbox: &Sandbox, folder: &Path) -> (Running, u16) {
+fn pages_in(sandbox: &Sandbox, folder: &Path) -> (Running, u16) {
     let mut command = sandbox.program("python3");
     command.args(["-u", "-m", "http.server", "0", "--bind", "127.0.0.1"]).current_dir(folder);
     let server = sandbox.start(&mut command);
     let line = server.wait_line("Serving HTTP on ");
     let port = line.split(" port ").nth(1).and_then(|rest| rest.split(' ').next()).and_then(|port| port.parse().ok());
     (server, port.expect("it says its port"))
+}
+
+/// As on the other systems, where there is no Python: a program of that name.
+#[cfg(windows)]
+#[track_caller]
+fn pages_in(sandbox: &Sandbox, folder: &Path) -> (Running, u16) {
+    let program = sandbox.path("http-server.exe");
+    if !program.exists() {
+        fs::copy(fixture(), &program).unwrap();
+    }
+    let mut command = sandbox.program(program);
+    command.args(["--port", "0"]).current_dir(folder);
+    let server = sandbox.start(&mut command);
+    let port = server.fixture_port();
+    (server, port)
 }
 
 /// The fixture, started by hand in a folder.
@@ -33,6 +53,7 @@ fn fixture_in(sandbox: &Sandbox, folder: &Path, args: &str) -> Running {
     sandbox.start(&mut command)
 }
 
+#[cfg(unix)]
 /// Node, running a script in a folder; each line is a port.
 #[track_caller]
 fn node_in(sandbox: &Sandbox, folder: &Path, args: &[&str], script: &str) -> Running {
@@ -42,6 +63,7 @@ fn node_in(sandbox: &Sandbox, folder: &Path, args: &[&str], script: &str) -> Run
     sandbox.start(&mut command)
 }
 
+#[cfg(unix)]
 #[track_caller]
 fn next_port(server: &Running) -> u16 {
     server.next_line().and_then(|line| line.trim().parse().ok()).expect("a port")
@@ -63,10 +85,11 @@ fn a_server_started_by_hand_is_listed_opened_and_forgotten_when_it_ends() {
     let sandbox = Sandbox::new();
     let repo = sandbox.repo("shop").add();
     let mut events = sandbox.events();
-    let (server, port) = python_in(&sandbox, &repo.root);
+    let (server, port) = pages_in(&sandbox, &repo.root);
     let status = wait_external(&mut events, "shop/server", port);
     assert_eq!(status["pid"], server.pid());
-    assert!(status["command"].as_str().unwrap().contains("-m http.server 0"), "{status}");
+    let words = if cfg!(windows) { "--port 0" } else { "-m http.server 0" };
+    assert!(status["command"].as_str().unwrap().contains(words), "{status}");
     assert!(status["since"].is_string(), "{status}");
     let record = repo.record();
     let expected = [("pid", json!(server.pid())), ("port", json!(port)), ("origin", json!("external"))];
@@ -76,9 +99,9 @@ fn a_server_started_by_hand_is_listed_opened_and_forgotten_when_it_ends() {
     assert!(record["writer"].as_str().unwrap().starts_with("pierhead/"));
     let url = sandbox.run(["url", "shop"]).ok().line().to_owned();
     assert_eq!(get_url(&url).status, 200);
-    let browser = sandbox.path("opened");
-    sandbox.set_env("BROWSER", &format!("touch {}", browser.display()));
+    let browser = Browser::install(&sandbox);
     sandbox.run(["open", "shop"]).ok().prints(&url);
+    assert_eq!(browser.opened(), url);
     // The port file goes with its process, however that ends.
     let removal = Removal::of(&repo.port_file());
     server.signal(Signal::KILL);
@@ -91,12 +114,12 @@ fn a_server_started_by_hand_is_listed_opened_and_forgotten_when_it_ends() {
 fn one_that_runs_before_the_daemon_and_before_it_is_registered_is_found() {
     let sandbox = Sandbox::new();
     let repo = sandbox.repo("shop").write();
-    let (_server, port) = python_in(&sandbox, &repo.root);
+    let (_server, port) = pages_in(&sandbox, &repo.root);
     let mut events = sandbox.events();
     sandbox.run(["add", &repo.arg(), "--name", "shop"]).ok();
     wait_external(&mut events, "shop/server", port);
     let other = sandbox.repo("blog").add();
-    let (_other, port) = python_in(&sandbox, &other.root);
+    let (_other, port) = pages_in(&sandbox, &other.root);
     wait_external(&mut events, "blog/server", port);
 }
 
@@ -104,7 +127,7 @@ fn one_that_runs_before_the_daemon_and_before_it_is_registered_is_found() {
 fn without_a_daemon_it_is_listed_and_no_daemon_is_started_for_it() {
     let sandbox = Sandbox::new();
     let repo = sandbox.repo("shop").add();
-    let (server, port) = python_in(&sandbox, &repo.root);
+    let (server, port) = pages_in(&sandbox, &repo.root);
     let status = sandbox.status("shop");
     assert_eq!((&status["origin"], &status["port"]), (&json!("external"), &json!(port)));
     assert_eq!((&status["pid"], &status["state"]), (&json!(server.pid()), &json!("ready")));
@@ -131,9 +154,9 @@ fn one_that_is_clearly_another_has_a_name_of_its_own_and_keeps_it() {
     let sandbox = Sandbox::new();
     let repo = sandbox.repo("shop").server("web", "").add();
     let mut events = sandbox.events();
-    let (first, first_port) = python_in(&sandbox, &repo.root);
+    let (first, first_port) = pages_in(&sandbox, &repo.root);
     wait_external(&mut events, "shop/http-server", first_port);
-    let (second, second_port) = python_in(&sandbox, &repo.root);
+    let (second, second_port) = pages_in(&sandbox, &repo.root);
     wait_external(&mut events, "shop/http-server-2", second_port);
     assert_eq!(number_in::<u32>(&crate::repo::read_record(&port_file(&repo, "http-server-2")), "pid"), second.pid());
     assert_eq!(sandbox.run(["port", "shop/http-server-2"]).ok().line(), second_port.to_string());
@@ -159,7 +182,7 @@ fn what_ends_while_no_daemon_runs_leaves_no_port_file_for_long() {
     let sandbox = Sandbox::new();
     let repo = sandbox.repo("shop").server("web", "").add();
     let mut events = sandbox.events();
-    let (server, port) = python_in(&sandbox, &repo.root);
+    let (server, port) = pages_in(&sandbox, &repo.root);
     wait_external(&mut events, "shop/http-server", port);
     sandbox.kill_daemon();
     kill(server.pid(), Signal::KILL);
@@ -188,7 +211,7 @@ fn what_ends_while_no_daemon_runs_leaves_no_port_file_for_long() {
 
 /// The number of a process that has ended.
 fn dead_pid() -> u32 {
-    let mut child = Command::new("true").spawn().unwrap();
+    let mut child = Command::new(fixture()).args(["--exit", "0"]).spawn().unwrap();
     child.wait().unwrap();
     child.id()
 }
@@ -198,7 +221,7 @@ fn down_stops_it_only_when_it_is_named() {
     let sandbox = Sandbox::new();
     let repo = sandbox.repo("shop").add();
     let mut events = sandbox.events();
-    let (server, port) = python_in(&sandbox, &repo.root);
+    let (server, port) = pages_in(&sandbox, &repo.root);
     wait_external(&mut events, "shop/server", port);
     sandbox.run(["down", "shop"]).code_is(1).says("was not started by Pierhead").hints("pierhead down shop/server");
     sandbox.run(["down", "--all"]).ok();
@@ -213,7 +236,7 @@ fn down_stops_it_only_when_it_is_named() {
 fn down_without_a_daemon_stops_what_is_named() {
     let sandbox = Sandbox::new();
     let repo = sandbox.repo("shop").server("web", "").add();
-    let (server, _) = python_in(&sandbox, &repo.root);
+    let (server, _) = pages_in(&sandbox, &repo.root);
     sandbox.run(["down", "shop/http-server"]).ok().says("shop/http-server: stopped");
     wait_gone(server.pid());
 }
@@ -223,7 +246,9 @@ fn what_is_deaf_to_every_signal_but_one_is_ended_with_its_workers() {
     let sandbox = Sandbox::new();
     let repo = sandbox.repo("shop").server("web", "").set("stop_timeout = \"1s\"").add();
     let mut events = sandbox.events();
-    let server = fixture_in(&sandbox, &repo.root, "--port 0 --workers 2 --ignore-signals");
+    // Where no socket is inherited, as the innermost of three.
+    let several = if cfg!(windows) { "--grandchild --grandchild" } else { "--workers 2" };
+    let server = fixture_in(&sandbox, &repo.root, &format!("--port 0 {several} --ignore-signals"));
     let port = server.fixture_port();
     wait_external(&mut events, "shop/web", port);
     assert!(sandbox.fixtures().len() >= 3);
@@ -233,6 +258,7 @@ fn what_is_deaf_to_every_signal_but_one_is_ended_with_its_workers() {
 }
 
 #[test]
+#[cfg(unix)] // signals
 fn whoever_it_was_started_from_is_never_signalled() {
     let sandbox = Sandbox::new();
     let repo = sandbox.repo("shop").server("web", "").add();
@@ -264,6 +290,7 @@ sys.stdin.read()
 }
 
 #[test]
+#[cfg(unix)] // npm
 fn a_server_behind_npm_is_stopped_with_npm() {
     let sandbox = zoo::sandbox();
     let repo = sandbox.repo("shop").server_with("web", "\"npm run dev\"").add();
@@ -286,6 +313,7 @@ fn a_server_behind_npm_is_stopped_with_npm() {
 }
 
 #[test]
+#[cfg(unix)] // a socket that is inherited
 fn workers_that_share_a_socket_are_one_server_of_their_master() {
     let sandbox = zoo::sandbox();
     let repo = sandbox.repo("shop").add();
@@ -305,6 +333,7 @@ fn workers_that_share_a_socket_are_one_server_of_their_master() {
     wait_gone(server.pid());
 }
 
+#[cfg(unix)]
 /// Listens on several ports and says them; those that `pages` names answer with a page, the others with JSON.
 const SEVERAL: &str = "const http = require('http');
 const pages = process.env.PAGES.split(',').map(Number);
@@ -323,6 +352,7 @@ pages.forEach((isPage, at) => {
 ";
 
 #[test]
+#[cfg(unix)] // Node
 fn an_inspector_is_not_taken_for_the_server() {
     let sandbox = zoo::sandbox();
     sandbox.set_env("PAGES", "1");
@@ -338,6 +368,7 @@ fn an_inspector_is_not_taken_for_the_server() {
 }
 
 #[test]
+#[cfg(unix)] // Node
 fn the_port_with_a_page_is_the_main_one_and_an_api_beside_it_is_not() {
     let sandbox = zoo::sandbox();
     sandbox.set_env("PAGES", "0,1");
@@ -350,6 +381,7 @@ fn the_port_with_a_page_is_the_main_one_and_an_api_beside_it_is_not() {
 }
 
 #[test]
+#[cfg(unix)] // Node
 fn where_two_pages_remain_both_are_listed_and_status_says_so() {
     let sandbox = zoo::sandbox();
     sandbox.set_env("PAGES", "1,1");
@@ -369,6 +401,7 @@ fn where_two_pages_remain_both_are_listed_and_status_says_so() {
 }
 
 #[test]
+#[cfg(unix)] // Node
 fn the_port_in_its_own_arguments_is_the_main_one() {
     let sandbox = zoo::sandbox();
     sandbox.set_env("PAGES", "1");
@@ -392,12 +425,13 @@ http.createServer(page).listen({port}, '127.0.0.1', () => console.log({port}));"
 }
 
 #[test]
+#[cfg(unix)] // Python
 fn a_server_that_works_elsewhere_is_nobodys_and_its_job_tells_where_it_belongs() {
     let sandbox = Sandbox::new();
     let repo = sandbox.repo("shop").add();
     let mut events = sandbox.events();
     // Started elsewhere: listens for nobody here.
-    let (_stranger, _) = python_in(&sandbox, &sandbox.path("h"));
+    let (_stranger, _) = pages_in(&sandbox, &sandbox.path("h"));
     // Started in the repo by a script that goes elsewhere before it serves.
     let script = "import os, http.server\nos.chdir('/')\ns = http.server.ThreadingHTTPServer(('127.0.0.1', 0), http.server.SimpleHTTPRequestHandler)\nprint(s.server_port, flush=True)\ns.serve_forever()\n";
     fs::write(repo.root.join("elsewhere.py"), script).unwrap();
@@ -411,6 +445,7 @@ fn a_server_that_works_elsewhere_is_nobodys_and_its_job_tells_where_it_belongs()
 }
 
 #[test]
+#[cfg(unix)] // Python
 fn one_that_leaves_the_repo_is_forgotten_and_not_ended() {
     let sandbox = Sandbox::new();
     let repo = sandbox.repo("shop").add();
@@ -458,7 +493,7 @@ fn the_innermost_repo_has_it_and_our_own_servers_are_not_external() {
     sandbox.run(["add", &outer.root.join("inner").display().to_string(), "--name", "inner"]).ok();
     let mut events = sandbox.events();
     sandbox.run(["up", "outer"]).ok();
-    let (_server, port) = python_in(&sandbox, &outer.root.join("inner/app"));
+    let (_server, port) = pages_in(&sandbox, &outer.root.join("inner/app"));
     wait_external(&mut events, "inner/server", port);
     let servers = sandbox.json(["ls", "--json"])["servers"].clone();
     let told: Vec<_> = servers.as_array().unwrap().iter().map(|s| (s["repo"].clone(), s["origin"].clone())).collect();
@@ -475,7 +510,7 @@ fn a_private_instance_of_run_is_left_alone() {
     let private = sandbox.start(command.current_dir(&repo.root));
     limits::wait_for_file(&file);
     let mut events = sandbox.events();
-    let (_server, port) = python_in(&sandbox, &repo.root);
+    let (_server, port) = pages_in(&sandbox, &repo.root);
     wait_external(&mut events, "shop/server", port);
     let servers = sandbox.json(["ls", "--json"])["servers"].as_array().unwrap().len();
     assert_eq!(servers, 1);
@@ -503,7 +538,7 @@ fn adopt_gives_a_name_that_stays() {
     let sandbox = Sandbox::new();
     let repo = sandbox.repo("shop").server("web", "").add();
     let mut events = sandbox.events();
-    let (server, port) = python_in(&sandbox, &repo.root);
+    let (server, port) = pages_in(&sandbox, &repo.root);
     wait_external(&mut events, "shop/http-server", port);
     sandbox.run(["adopt", "shop/web"]).code_is(2);
     sandbox.run(["adopt", "shop/http-server", "--name", "web"]).code_is(2);
@@ -518,7 +553,7 @@ fn adopt_gives_a_name_that_stays() {
     sandbox.kill_daemon();
     let mut events = sandbox.events();
     assert_eq!(sandbox.status("shop/docs")["watched"], true);
-    let (again, port) = python_in(&sandbox, &repo.root);
+    let (again, port) = pages_in(&sandbox, &repo.root);
     wait_external(&mut events, "shop/docs", port);
     sandbox.run(["up", "shop/docs"]).ok();
     sandbox.run(["adopt", "shop/docs", "--forget"]).ok();
@@ -534,7 +569,7 @@ fn a_port_file_that_somebody_removes_is_put_back() {
     let sandbox = Sandbox::new();
     let repo = sandbox.repo("shop").add();
     let mut events = sandbox.events();
-    let (_server, port) = python_in(&sandbox, &repo.root);
+    let (_server, port) = pages_in(&sandbox, &repo.root);
     wait_external(&mut events, "shop/server", port);
     fs::remove_file(repo.port_file()).unwrap();
     limits::wait_for_file(&repo.port_file());
@@ -546,7 +581,7 @@ fn a_repo_that_is_forgotten_keeps_no_port_file_and_its_server_runs_on() {
     let sandbox = Sandbox::new();
     let repo = sandbox.repo("shop").add();
     let mut events = sandbox.events();
-    let (server, port) = python_in(&sandbox, &repo.root);
+    let (server, port) = pages_in(&sandbox, &repo.root);
     wait_external(&mut events, "shop/server", port);
     let removal = Removal::of(&repo.port_file());
     sandbox.run(["remove", "shop"]).ok();
@@ -555,6 +590,7 @@ fn a_repo_that_is_forgotten_keeps_no_port_file_and_its_server_runs_on() {
 }
 
 #[test]
+#[cfg(unix)] // env, and nothing outlives a shim's job
 fn what_a_killed_shim_left_behind_is_never_told_as_somebody_elses() {
     let sandbox = Sandbox::new();
     // Without its mark in the environment, and below nobody.

@@ -20,6 +20,8 @@ mod sandbox;
 mod contract;
 mod daemon;
 mod discovery;
+mod externals;
+mod faults;
 mod launch;
 mod lifecycle;
 mod logs;
@@ -41,8 +43,6 @@ mod clients;
 #[cfg(unix)]
 mod detection;
 #[cfg(unix)]
-mod externals;
-#[cfg(unix)]
 mod worktrees;
 #[cfg(unix)]
 mod zoo;
@@ -52,9 +52,6 @@ mod upgrades;
 // Login shells.
 #[cfg(unix)]
 mod environment;
-// Faults of a kernel that is Linux.
-#[cfg(unix)]
-mod faults;
 
 #[cfg(windows)]
 mod windows;

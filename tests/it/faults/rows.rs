@@ -14,10 +14,10 @@ pub(crate) struct Fault {
     pub(crate) holds: &'static str,
 }
 
-/// A part of the list, and the file with its tests.
+/// A part of the list, and the files with its tests.
 pub(crate) struct Section {
-    /// The file beside this one, without `.rs`.
-    pub(crate) file: &'static str,
+    /// The files beside this one, without `.rs`.
+    pub(crate) files: &'static [&'static str],
     /// Its heading.
     pub(crate) title: &'static str,
     /// Its first and its last row.
@@ -35,11 +35,11 @@ pub(crate) struct FaultTest {
 
 /// The parts, in order.
 pub(crate) const SECTIONS: [Section; 5] = [
-    Section { file: "files", title: "Port files and identity", rows: (1, 15) },
-    Section { file: "repos", title: "Repos and watching", rows: (16, 20) },
-    Section { file: "processes", title: "Processes", rows: (21, 32) },
-    Section { file: "daemon", title: "The daemon itself", rows: (33, 43) },
-    Section { file: "access", title: "Who may do what", rows: (44, 49) },
+    Section { files: &["claims", "files"], title: "Port files and identity", rows: (1, 15) },
+    Section { files: &["repos"], title: "Repos and watching", rows: (16, 20) },
+    Section { files: &["processes"], title: "Processes", rows: (21, 32) },
+    Section { files: &["daemon"], title: "The daemon itself", rows: (33, 43) },
+    Section { files: &["access"], title: "Who may do what", rows: (44, 49) },
 ];
 
 const fn fault(number: u8, inject: &'static str, holds: &'static str) -> Fault {
@@ -126,9 +126,9 @@ pub(crate) const FAULTS: [Fault; 49] = [
 /// Every test of the files in `folder` that names a row, but those that are ignored.
 pub(crate) fn tests_in(folder: &Path) -> std::io::Result<Vec<FaultTest>> {
     let mut found = Vec::new();
-    for section in &SECTIONS {
-        match fs::read_to_string(folder.join(section.file).with_extension("rs")) {
-            Ok(code) => found.extend(tests_of(section.file, &code)),
+    for file in SECTIONS.iter().flat_map(|section| section.files) {
+        match fs::read_to_string(folder.join(file).with_extension("rs")) {
+            Ok(code) => found.extend(tests_of(file, &code)),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
         }
