@@ -42,17 +42,11 @@ pub enum Effort {
     All,
 }
 
-/// A process as it was read during one look.
-#[derive(Debug, Clone)]
-struct Seen {
-    kin: Kin,
-    words: Vec<String>,
-}
-
 /// What was read during one look; each process once.
 #[derive(Debug, Default)]
 struct Reading {
-    seen: HashMap<u32, Option<Seen>>,
+    kin: HashMap<u32, Option<Kin>>,
+    words: HashMap<u32, Vec<String>>,
     folders: HashMap<u32, Option<PathBuf>>,
 }
 
@@ -253,11 +247,8 @@ impl Finder {
 fn reading_below(reading: &Reading, pid: u32, above: u32) -> bool {
     let mut at = pid;
     for _ in 0..MOST_PARENTS {
-        let kin = match reading.seen.get(&at) {
-            Some(seen) => seen.as_ref().map(|seen| seen.kin),
-            None => process::kin_of(at),
-        };
-        match kin {
+        let kin = reading.kin.get(&at).copied();
+        match kin.unwrap_or_else(|| process::kin_of(at)) {
             Some(kin) if kin.parent == above => return true,
             Some(kin) if kin.parent > 1 => at = kin.parent,
             _ => return false,
@@ -266,18 +257,19 @@ fn reading_below(reading: &Reading, pid: u32, above: u32) -> bool {
     false
 }
 
-/// Every process that works inside a repo, and what belongs to its job: the same process group, below it.
+/// Every process that works inside a repo, and what belongs to its job: the same process group, below it. What a shim runs
+/// would be walked for nothing.
 fn candidates(registry: &Roots<'_>, reading: &mut Reading) -> BTreeSet<u32> {
-    let inside: Vec<u32> = process::all_pids()
-        .unwrap_or_default()
-        .into_iter()
-        .filter(|pid| reading.folder(*pid).is_some_and(|folder| registry.holding(&folder).is_some()))
-        .collect();
+    let mut may_serve = |pid: u32| {
+        let is_inside = reading.folder(pid).is_some_and(|folder| registry.holding(&folder).is_some());
+        is_inside && !reading.is_of_our_session(pid)
+    };
+    let inside: Vec<u32> = process::all_pids().unwrap_or_default().into_iter().filter(|pid| may_serve(*pid)).collect();
     let mut all: BTreeSet<u32> = inside.iter().copied().collect();
     for pid in inside {
-        let Some(group) = reading.seen(pid).map(|seen| seen.kin.group) else { continue };
+        let Some(group) = reading.kin(pid).map(|kin| kin.group) else { continue };
         for below in tree::descendants(pid) {
-            if !all.contains(&below) && reading.seen(below).is_some_and(|seen| seen.kin.group == group) {
+            if !all.contains(&below) && reading.kin(below).is_some_and(|kin| kin.group == group) {
                 all.insert(below);
             }
         }
@@ -290,7 +282,7 @@ fn topmost_first(pids: Vec<u32>, socket: &Listening, reading: &mut Reading) -> V
     let mut all = pids;
     let mut next = 0;
     while next < all.len() {
-        let parent = reading.seen(all[next]).map(|seen| seen.kin.parent).filter(|parent| *parent > 1);
+        let parent = reading.kin(all[next]).map(|kin| kin.parent).filter(|parent| *parent > 1);
         if let Some(parent) = parent.filter(|parent| !all.contains(parent))
             && !sockets::owned_by(&[parent], std::slice::from_ref(socket)).sockets.is_empty()
         {
@@ -306,8 +298,8 @@ fn topmost_first(pids: Vec<u32>, socket: &Listening, reading: &mut Reading) -> V
 fn reading_depth(reading: &Reading, pid: u32) -> usize {
     let mut at = pid;
     for depth in 0..MOST_PARENTS {
-        match reading.seen.get(&at).and_then(Option::as_ref).map_or_else(|| process::kin_of(at), |seen| Some(seen.kin))
-        {
+        let kin = reading.kin.get(&at).copied();
+        match kin.unwrap_or_else(|| process::kin_of(at)) {
             Some(kin) if kin.parent > 1 => at = kin.parent,
             _ => return depth,
         }
@@ -316,9 +308,13 @@ fn reading_depth(reading: &Reading, pid: u32) -> usize {
 }
 
 impl Reading {
-    fn seen(&mut self, pid: u32) -> Option<&Seen> {
-        let read = || Some(Seen { kin: process::kin_of(pid)?, words: process::arguments_of(pid) });
-        self.seen.entry(pid).or_insert_with(read).as_ref()
+    fn kin(&mut self, pid: u32) -> Option<Kin> {
+        *self.kin.entry(pid).or_insert_with(|| process::kin_of(pid))
+    }
+
+    /// What it was started with; empty when that cannot be read.
+    fn words(&mut self, pid: u32) -> &[String] {
+        self.words.entry(pid).or_insert_with(|| process::arguments_of(pid))
     }
 
     fn folder(&mut self, pid: u32) -> Option<PathBuf> {
@@ -329,7 +325,7 @@ impl Reading {
     fn above(&mut self, pid: u32) -> Vec<u32> {
         let mut found = Vec::new();
         let mut at = pid;
-        while let Some(parent) = self.seen(at).map(|seen| seen.kin.parent).filter(|parent| *parent > 1) {
+        while let Some(parent) = self.kin(at).map(|kin| kin.parent).filter(|parent| *parent > 1) {
             if found.len() >= MOST_PARENTS || found.contains(&parent) {
                 break;
             }
@@ -345,26 +341,22 @@ impl Reading {
 
     /// True for Pierhead itself, for what a shim runs, and for a private instance of `pierhead run --port-file`.
     fn is_ours(&mut self, pid: u32) -> bool {
-        let is_it = |words: &[String]| {
-            let program = words.first().and_then(|word| Path::new(word).file_stem()).and_then(|name| name.to_str());
-            let is_private =
-                || words.iter().take_while(|word| *word != "--").any(|word| word.starts_with("--port-file"));
-            match words.get(1).map(String::as_str) {
-                Some("shim" | "daemon") => program == Some("pierhead"),
-                Some("run") => program == Some("pierhead") && is_private(),
-                _ => false,
-            }
-        };
         if pid == std::process::id() || process::has_variable(pid, RUN_MARK) {
             return true;
         }
         let line: Vec<u32> = std::iter::once(pid).chain(self.above(pid)).collect();
-        line.into_iter().any(|pid| self.seen(pid).is_some_and(|seen| is_it(&seen.words)))
+        line.into_iter().any(|pid| is_pierhead(self.words(pid)))
+    }
+
+    /// True for most of what [`Self::is_ours`] is true for: what is in a session that one of ours leads.
+    fn is_of_our_session(&mut self, pid: u32) -> bool {
+        let session = self.kin(pid).map_or(0, |kin| kin.session);
+        session != 0 && is_pierhead(self.words(session))
     }
 
     /// True for a process that works in this repo, or that runs a program of it.
     fn is_of(&mut self, pid: u32, repo: &str, registry: &Roots<'_>) -> bool {
-        let program = self.seen(pid).and_then(|seen| seen.words.first()).map(PathBuf::from);
+        let program = self.words(pid).first().map(PathBuf::from);
         let paths = self.folder(pid).into_iter().chain(program.filter(|path| path.is_absolute()));
         paths.into_iter().any(|path| registry.holding(&path).is_some_and(|holding| holding.name == repo))
     }
@@ -375,10 +367,10 @@ impl Reading {
             return registry.named(&said.repo);
         }
         let owner = group.owner.pid;
-        let job = self.seen(owner).map(|seen| (seen.kin.group, seen.kin.session))?;
-        let is_of_job = |seen: &Seen| (seen.kin.group, seen.kin.session) == job;
+        let job = self.kin(owner).map(|kin| (kin.group, kin.session))?;
+        let is_of_job = |kin: Kin| (kin.group, kin.session) == job;
         let above: Vec<u32> =
-            self.above(owner).into_iter().filter(|pid| self.seen(*pid).is_some_and(is_of_job)).collect();
+            self.above(owner).into_iter().filter(|pid| self.kin(*pid).is_some_and(is_of_job)).collect();
         let line: Vec<u32> = std::iter::once(owner).chain(group.holders.iter().copied()).chain(above).collect();
         line.into_iter().find_map(|pid| registry.holding(&self.folder(pid)?))
     }
@@ -386,17 +378,17 @@ impl Reading {
     /// The topmost process that is the server's alone: up through what only runs it, as long as no other server hangs
     /// below and all of it works inside the repo.
     fn head_of(&mut self, owner: u32, repo: &Repo, owners: &[u32]) -> u32 {
-        let Some(session) = self.seen(owner).map(|seen| seen.kin.session) else { return owner };
+        let Some(session) = self.kin(owner).map(|kin| kin.session) else { return owner };
         let uid = process::own_uid();
         let mut head = owner;
         let mut below = owner;
         for pid in self.above(owner) {
-            let words_below = self.seen(below).map(|seen| seen.words.clone()).unwrap_or_default();
-            let Some(seen) = self.seen(pid).cloned() else { break };
-            let role = role_of(&seen.words, &words_below);
+            let words_below = self.words(below).to_vec();
+            let Some(kin) = self.kin(pid) else { break };
+            let role = role_of(self.words(pid), &words_below);
             let is_inside = self.folder(pid).is_some_and(|folder| folder.starts_with(&repo.root));
             let is_alone = !owners.iter().any(|other| *other != owner && self.is_below(*other, pid));
-            let may_be = seen.kin.uid == uid && seen.kin.session == session && is_inside && is_alone;
+            let may_be = kin.uid == uid && kin.session == session && is_inside && is_alone;
             match role {
                 Role::Stranger => break,
                 _ if !may_be => break,
@@ -409,6 +401,17 @@ impl Reading {
     }
 }
 
+/// True for a shim, a daemon, and what is a private instance of `pierhead run --port-file`.
+fn is_pierhead(words: &[String]) -> bool {
+    let program = words.first().and_then(|word| Path::new(word).file_stem()).and_then(|name| name.to_str());
+    let is_private = || words.iter().take_while(|word| *word != "--").any(|word| word.starts_with("--port-file"));
+    match words.get(1).map(String::as_str) {
+        Some("shim" | "daemon") => program == Some("pierhead"),
+        Some("run") => program == Some("pierhead") && is_private(),
+        _ => false,
+    }
+}
+
 fn external_of(group: Group, repo: &Repo, owners: &[u32], reading: &mut Reading) -> Option<External> {
     let Group { owner, sockets, holders, announced } = group;
     let head = reading.head_of(owner.pid, repo, owners);
@@ -418,8 +421,8 @@ fn external_of(group: Group, repo: &Repo, owners: &[u32], reading: &mut Reading)
     };
     // The owner is the one that was read: a number that was given out again meanwhile is somebody else.
     Process::hold_instance(&owner).ok()??;
-    let words = reading.seen(owner.pid).map(|seen| seen.words.clone()).unwrap_or_default();
-    let of_head = reading.seen(head.pid).map(|seen| seen.words.clone()).unwrap_or_default();
+    let words = reading.words(owner.pid).to_vec();
+    let of_head = reading.words(head.pid).to_vec();
     let mut programs = programs_of(&words);
     for program in programs_of(&of_head) {
         if !programs.contains(&program) {
