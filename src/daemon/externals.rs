@@ -32,6 +32,8 @@ enum Order {
     Repos(u64, Vec<Repo>),
     /// Sockets came or went; these are held by our own servers' trees.
     Sockets(HashSet<u64>),
+    /// These are held by our own servers' trees; nothing came or went.
+    Ours(HashSet<u64>),
     /// The servers of a repo whose settings say where they announce themselves.
     Announcing(String, Announcing),
     /// A process that holds one ended, or was asked to.
@@ -108,6 +110,11 @@ impl Externals {
     /// Sockets came or went; `ours` are held by trees of ours.
     pub(super) fn sockets(&self, ours: HashSet<u64>) {
         let _ = self.orders.send(Order::Sockets(ours));
+    }
+
+    /// These are held by trees of ours by now; nothing is looked at for that.
+    pub(super) fn ours(&self, ours: HashSet<u64>) {
+        let _ = self.orders.send(Order::Ours(ours));
     }
 
     /// Where the servers of a repo announce themselves, by its settings.
@@ -189,6 +196,7 @@ impl Search {
                 self.expects_since = Some(Instant::now());
                 *is_new = true;
             }
+            Order::Ours(ours) => self.ours = ours,
             Order::Announcing(repo, announcing) => {
                 if self.announcing.get(&repo).map_or(!announcing.is_empty(), |known| *known != announcing) {
                     self.announcing.insert(repo, announcing);

@@ -54,6 +54,7 @@ impl SocketWatch {
             uid: process::own_uid(),
             trees: HashMap::new(),
             unowned: HashSet::new(),
+            told: HashSet::new(),
             followed: Instant::now(),
             cost: Duration::ZERO,
         };
@@ -98,8 +99,8 @@ struct Tree {
     must_look: bool,
     /// A socket appeared that is nobody's yet: it may be this tree's.
     may_own: bool,
-    /// Where the owner of its socket works, as the kernel names it: when its repo is moved or deleted, that changes.
-    folder: Option<PathBuf>,
+    /// Who owns its socket, and where that works, as the kernel names it: when its repo is moved or deleted, it changes.
+    folder: Option<(u32, PathBuf)>,
     /// When it was last looked what it says itself, where that may change which port is its own.
     heard: Instant,
     /// Which version of its announcement that was.
@@ -122,6 +123,8 @@ struct Watching {
     trees: HashMap<ServerId, Tree>,
     /// Sockets that were there when no tree held them.
     unowned: HashSet<u64>,
+    /// The sockets that were last told to be ours.
+    told: HashSet<u64>,
     /// When it was last looked where the trees work.
     followed: Instant,
     /// What the last look cost.
@@ -239,17 +242,15 @@ impl Watching {
             Ok(listening) => listening,
             Err(error) => return tracing::warn!("cannot list the listening sockets: {error}"),
         };
-        let view = self.view(&listening);
         let now = Instant::now();
         let must_follow = now.duration_since(self.followed) >= FOLLOW_EVERY;
+        let view = self.view(&listening, must_follow);
         if must_follow {
             self.followed = now;
+            self.follow();
         }
         for (id, tree) in &mut self.trees {
             tree.listen_for_words(now);
-            if must_follow && tree.has_moved() {
-                let _ = self.post.send(Message::Dirty(id.repo.clone()));
-            }
             if tree.is_due(&view, now)
                 && let Some(sight) = tree.walk(&listening, now)
             {
@@ -264,18 +265,46 @@ impl Watching {
         }
     }
 
-    /// What listens, and what of it is new: held by no tree, and not there before.
-    fn view(&mut self, listening: &[Listening]) -> View {
+    /// Tells of the repos whose servers' folders got another name, or are gone. Of those that work in one folder, one is
+    /// asked for all; when that has moved, each. Asks the kernel of the process and no file system, which may hang.
+    fn follow(&mut self) {
+        let mut stays: HashSet<PathBuf> = HashSet::new();
+        for (id, tree) in &mut self.trees {
+            let owner = tree.owner();
+            let before = tree.folder.take();
+            if before.as_ref().is_some_and(|(pid, folder)| Some(*pid) == owner && stays.contains(folder)) {
+                tree.folder = before;
+                continue;
+            }
+            tree.folder = owner.and_then(|pid| Some((pid, process::working_dir(pid)?)));
+            match (before, &tree.folder) {
+                (Some((_, before)), Some((_, now))) if before != *now => {
+                    let _ = self.post.send(Message::Dirty(id.repo.clone()));
+                }
+                (Some((_, folder)), Some(_)) => drop(stays.insert(folder)),
+                _ => {}
+            }
+        }
+    }
+
+    /// What listens, and what of it is new: held by no tree, and not there before. Whoever looks for other servers is told
+    /// which sockets are ours: with what is new, and from time to time, since a socket is known to be ours after it came.
+    fn view(&mut self, listening: &[Listening], is_time: bool) -> View {
         let sights = self.trees.values().filter_map(|tree| tree.sight.as_ref());
         let owned: HashSet<u64> = sights.flat_map(|sight| sight.sockets.iter().map(|socket| socket.id)).collect();
         let free = listening.iter().filter(|socket| !owned.contains(&socket.id));
         let fresh: Vec<Listening> = free.clone().filter(|socket| !self.unowned.contains(&socket.id)).copied().collect();
         let ids: HashSet<u64> = listening.iter().map(|socket| socket.id).collect();
         let has_come = fresh.iter().any(|socket| socket.uid == self.uid);
-        if self.minds_strangers && (has_come || self.unowned.iter().any(|id| !ids.contains(id))) {
-            self.externals.sockets(owned.clone());
-        }
+        let has_changed = has_come || self.unowned.iter().any(|id| !ids.contains(id));
         self.unowned = free.map(|socket| socket.id).collect();
+        if self.minds_strangers && has_changed {
+            self.externals.sockets(owned.clone());
+            self.told = owned;
+        } else if self.minds_strangers && is_time && self.told != owned {
+            self.externals.ours(owned.clone());
+            self.told = owned;
+        }
         View { ids, fresh_ports: fresh.iter().map(|socket| socket.port).collect(), fresh }
     }
 }
@@ -340,13 +369,9 @@ impl Tree {
         }
     }
 
-    /// True when the folder that its server works in got another name, or is gone. Asks the kernel of the process and
-    /// no file system, which may hang.
-    fn has_moved(&mut self) -> bool {
-        let owner = self.sight.as_ref().and_then(|sight| sight.sockets.first()).map(|socket| socket.owner.pid);
-        let folder = owner.and_then(process::working_dir);
-        let before = std::mem::replace(&mut self.folder, folder);
-        before.is_some() && self.folder.is_some() && before != self.folder
+    /// The process that holds its first socket.
+    fn owner(&self) -> Option<u32> {
+        self.sight.as_ref().and_then(|sight| sight.sockets.first()).map(|socket| socket.owner.pid)
     }
 
     /// Walks the tree; gives what was seen when it is not what was seen before.
