@@ -201,9 +201,13 @@ impl ServerSettings {
 }
 
 impl ServerSettings {
-    /// True when it is told which port to take by more than its environment.
+    /// True when its settings say that it takes the port that it is given: `{port}` in its command or in a variable, `$PORT`
+    /// in its command, a port of its own. That `PORT` is in its environment says nothing.
     pub fn is_given_its_port(&self) -> bool {
-        self.port.is_some() || self.command.as_ref().is_some_and(|command| command.to_string().contains("{port}"))
+        let passes_on = |text: &str| ["{port}", "$PORT", "${PORT", "%PORT%"].iter().any(|word| text.contains(word));
+        self.port.is_some()
+            || self.command.as_ref().is_some_and(|command| passes_on(&command.to_string()))
+            || self.env.values().any(|value| value.contains("{port}"))
     }
 }
 

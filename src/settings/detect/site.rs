@@ -16,8 +16,12 @@ pub(super) fn find(ground: &Ground) -> Found {
 fn caddy(ground: &Ground) -> Option<Candidate> {
     let file = ground.text("Caddyfile")?;
     let mut candidate = Candidate::new("web", "caddy run", ground, "Caddyfile is there".to_owned());
-    candidate.detected.port =
-        if file.contains("{$PORT") || file.contains("{env.PORT") { PortUse::Port } else { PortUse::Own };
+    candidate.detected.port = PortUse::Own;
+    if file.contains("{$PORT") || file.contains("{env.PORT") {
+        candidate.detected.port = PortUse::Port;
+        // What opens first is its administration.
+        candidate = candidate.variables([("PORT".to_owned(), "{port}".to_owned())]);
+    }
     if file.contains("{$ADMIN_PORT") {
         // Its own default is one for all.
         candidate = candidate.variables([("ADMIN_PORT".to_owned(), "0".to_owned())]);

@@ -541,7 +541,7 @@ fn sites_are_made_or_served_as_they_are() {
     check(&[("book.toml", ""), ("src/SUMMARY.md", "")], &["web*: mdbook serve -p {port}"]);
     check(&[("hugo.toml", "")], &["web*: hugo server --port {port}"]);
     check(&[("config.toml", ""), ("content/a.md", ""), ("templates/b.html", "")], &["web*: zola serve --port {port}"]);
-    check(&[("Caddyfile", ":{$PORT:8080}"), ("index.html", "")], &["web*: caddy run"]);
+    check(&[("Caddyfile", ":{$PORT:8080}"), ("index.html", "")], &["web*: caddy run | PORT={port}"]);
     check(&[("index.html", "<h1>")], &["web*: pierhead static"]);
     check(&[("public/index.html", "<h1>"), ("notes.txt", "")], &["web*: pierhead static public"]);
     check(&[("server.js", "http.createServer(f).listen(process.env.PORT)")], &["web*: node server.js"]);
