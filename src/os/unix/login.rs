@@ -279,11 +279,16 @@ impl Asked {
     fn end(&mut self) {
         let leader = self.child.id();
         // As long as it has not been collected, its number is nobody else's.
-        if matches!(self.child.try_wait(), Ok(None))
-            && let Ok(Some(shell)) = Process::hold(leader)
-        {
-            let _ = tree::signal(shell.instance(), Signal::Kill);
-            let _ = shell.send(Signal::Kill);
+        if matches!(self.child.try_wait(), Ok(None)) {
+            match Process::hold(leader) {
+                Ok(Some(shell)) => {
+                    let _ = tree::signal(shell.instance(), Signal::Kill);
+                    let _ = shell.send(Signal::Kill);
+                }
+                // It has ended since, and is to be collected all the same.
+                Ok(None) => {}
+                Err(_) => drop(self.child.kill()),
+            }
             let _ = self.child.wait();
         }
         let carried = if self.has_told { "=" } else { &self.variable };
