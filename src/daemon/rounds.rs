@@ -44,7 +44,8 @@ impl Busy {
     }
 }
 
-/// With more repos than these, two are looked at at once from the beginning.
+/// With more repos than these, two are looked at at once from the beginning; but where most are as they were, which is
+/// seen sooner than two workers make way for each other.
 const MANY: usize = 100;
 
 /// How long a round waits for a repo before the next one is looked at beside it.
@@ -95,7 +96,7 @@ pub(super) async fn round<T: 'static>(
     look: impl Fn(&Errand, &dyn Fn()) -> T + Send + Sync + 'static,
     tell: impl Fn(&Errand, Told<T>) + Send + Sync + 'static,
 ) {
-    let is_long = errands.len() > MANY;
+    let is_long = errands.len() > MANY && errands.iter().any(|(_, occasion)| *occasion != Occasion::Rescan);
     let round = Arc::new(Mutex::new(Round { queue: errands.into(), open: Vec::new(), steps: 0 }));
     let (look, tell) = (Arc::new(look), Arc::new(tell));
     let worker = || {

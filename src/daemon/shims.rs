@@ -77,6 +77,12 @@ impl Shims {
         Ok(spawn)
     }
 
+    /// Ends the nursery and collects it: what this process becomes would not know it, and a thread that still looks at a
+    /// repo may hold it until then.
+    pub(super) fn end_nursery(&self) {
+        drop(self.nursery.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+
     /// Collects a shim that has ended. Copies are collected by their nursery.
     pub(super) fn collect(&self, pid: u32) {
         let child = self.children.lock().unwrap_or_else(PoisonError::into_inner).remove(&pid);
