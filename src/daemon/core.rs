@@ -85,6 +85,7 @@ impl Core {
                 },
                 () = tokio::time::sleep_until(self.rescan) => {
                     if self.heir.is_there() && self.is_at_rest() {
+                        self.performer.end_nursery();
                         return End::Superseded;
                     }
                     self.look_again();
@@ -101,7 +102,7 @@ impl Core {
             let events = self.performer.reload(&self.fleet, None);
             self.happen_all(events);
         } else {
-            self.performer.look_at_all(Occasion::Rescan, None);
+            self.performer.look_again();
         }
     }
 
@@ -387,7 +388,8 @@ impl Core {
     }
 }
 
-async fn sleep_until(due: Option<Instant>) {
+/// For ever without one.
+pub(super) async fn sleep_until(due: Option<impl Into<tokio::time::Instant>>) {
     match due {
         Some(due) => tokio::time::sleep_until(due.into()).await,
         None => std::future::pending().await,

@@ -10,6 +10,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 
+use super::core::sleep_until;
 use super::message::Message;
 use super::probe;
 use super::threads::{Threads, lock};
@@ -38,13 +39,13 @@ enum Order {
     Announcing(String, Announcing),
     /// A process that holds one ended, or was asked to.
     Again,
+    /// It is time again: a process may have gone out of its repo.
+    Rescan,
     /// Tell when all that was asked before has been looked at.
     Reply(oneshot::Sender<()>),
 }
 
-/// How often what was found is looked at again: a process may have gone out of its repo.
-const RESCAN_EVERY: Duration = Duration::from_secs(10);
-/// Every so many of these looks all processes are looked at, for one that has gone into a repo while it listened.
+/// Every so many rescans all processes are looked at, for one that has gone into a repo while it listened.
 const ALL_EVERY: u32 = 6;
 /// A socket must stay this long: tools try whether a port is free by listening on it.
 const PROVEN_AFTER: Duration = Duration::from_millis(5);
@@ -70,6 +71,7 @@ struct Search {
     finder: Arc<Mutex<Finder>>,
     repos: Vec<Repo>,
     reading: u64,
+    rescans: u32,
     ours: HashSet<u64>,
     announcing: BTreeMap<String, Announcing>,
     /// Since when new sockets may be announced: a tool writes its file after it listens.
@@ -91,6 +93,7 @@ impl Externals {
             finder: Arc::default(),
             repos: Vec::new(),
             reading: 0,
+            rescans: 0,
             ours: HashSet::new(),
             announcing: BTreeMap::new(),
             expects_since: None,
@@ -122,6 +125,11 @@ impl Externals {
         let _ = self.orders.send(Order::Announcing(repo.to_owned(), announcing));
     }
 
+    /// It is time to look again at what was found.
+    pub(super) fn rescan(&self) {
+        let _ = self.orders.send(Order::Rescan);
+    }
+
     /// Look again, whatever the sockets say.
     pub(super) fn again(&self) {
         let _ = self.orders.send(Order::Again);
@@ -137,31 +145,28 @@ impl Externals {
 
 impl Search {
     async fn run(mut self, mut inbox: UnboundedReceiver<Order>) {
-        let mut rescan = Instant::now() + RESCAN_EVERY;
         let mut not_before = Instant::now();
-        let mut rescans = 0_u32;
         loop {
-            let due = self.next_due(rescan);
+            let due = self.next_due();
             let order = tokio::select! {
                 order = inbox.recv() => match order {
                     Some(order) => Some(order),
                     None => return,
                 },
-                () = tokio::time::sleep_until(due) => None,
+                () = sleep_until(due) => None,
             };
             let mut effort = Effort::New;
             let mut replies = Vec::new();
             let mut is_new = order.is_none();
-            if order.is_none() && Instant::now() >= rescan {
-                rescans = rescans.wrapping_add(1);
-                effort = if rescans.is_multiple_of(ALL_EVERY) { Effort::All } else { Effort::New };
-                rescan = Instant::now() + RESCAN_EVERY;
-            }
+            let may_be_new = !matches!(order, None | Some(Order::Rescan));
             if let Some(order) = order {
                 self.take(order, &mut effort, &mut is_new, &mut replies);
             }
-            if is_new {
-                tokio::time::sleep_until(not_before.max(Instant::now() + PROVEN_AFTER)).await;
+            let now = Instant::now();
+            let earliest = not_before.max(if may_be_new { now + PROVEN_AFTER } else { now });
+            // Each timer is a wake-up.
+            if is_new && earliest > now {
+                tokio::time::sleep_until(earliest).await;
             }
             while let Ok(order) = inbox.try_recv() {
                 self.take(order, &mut effort, &mut is_new, &mut replies);
@@ -205,12 +210,19 @@ impl Search {
                 }
             }
             Order::Again => *is_new = true,
+            Order::Rescan => {
+                self.rescans = self.rescans.wrapping_add(1);
+                if self.rescans.is_multiple_of(ALL_EVERY) {
+                    *effort = Effort::All;
+                }
+                *is_new = true;
+            }
             Order::Reply(reply) => replies.push(reply),
         }
     }
 
     /// When something is to be done without being asked. While nothing is unexplained nothing is.
-    fn next_due(&self, rescan: Instant) -> Instant {
+    fn next_due(&self) -> Option<Instant> {
         let is_silent = |(answer, asked): &(Answer, u8)| *answer == Answer::None && *asked < MOST_ASKED;
         let again = self.answers.values().any(is_silent).then(|| Instant::now() + ASK_AGAIN);
         let expected = self.expects_since.map(|since| since.elapsed()).filter(|waited| *waited < EXPECTED_FOR);
@@ -218,7 +230,7 @@ impl Search {
             let pause = (waited / 2).clamp(*EXPECT_PAUSES.start(), *EXPECT_PAUSES.end());
             Instant::now() + pause
         });
-        again.into_iter().chain(expected).fold(rescan, Instant::min)
+        again.into_iter().chain(expected).min()
     }
 
     async fn look(&mut self, effort: Effort) {

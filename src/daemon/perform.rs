@@ -241,6 +241,17 @@ impl Performer {
         self.look_at(self.repos.keys().cloned().collect(), occasion, reply);
     }
 
+    /// Before this process becomes another program.
+    pub(super) fn end_nursery(&self) {
+        self.looker.shims.end_nursery();
+    }
+
+    /// It is time again to look at every repo, and at what somebody else runs in them.
+    pub(super) fn look_again(&self) {
+        self.externals.rescan();
+        self.look_at_all(Occasion::Rescan, None);
+    }
+
     /// Looks at every repo for the first time. Before that for what somebody else runs in them: nothing is started beside it.
     pub(super) fn look_first(&self, reply: oneshot::Sender<()>) {
         let externals = self.externals.clone();
