@@ -80,7 +80,7 @@ impl Shims {
     /// Ends the nursery and collects it: what this process becomes would not know it, and a thread that still looks at a
     /// repo may hold it until then.
     pub(super) fn end_nursery(&self) {
-        drop(self.nursery.lock().unwrap_or_else(PoisonError::into_inner).take());
+        *self.nursery.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// Collects a shim that has ended. Copies are collected by their nursery.
