@@ -229,7 +229,7 @@ fn down_stops_it_only_when_it_is_named() {
     assert!(limits::is_alive(server.pid()));
     sandbox.run(["down", "shop/server"]).ok().says("shop/server: stopped");
     wait_gone(server.pid());
-    assert!(!repo.port_file().exists());
+    repo.wait_no_file();
 }
 
 #[test]
@@ -546,7 +546,8 @@ fn adopt_gives_a_name_that_stays() {
     sandbox.run(["adopt", "shop/http-server", "--name", "docs"]).ok().says("shop/docs is watched from now on");
     let status = wait_external(&mut events, "shop/docs", port);
     assert_eq!(status["watched"], true);
-    assert!(!port_file(&repo, "http-server").exists());
+    let former = port_file(&repo, "http-server");
+    limits::wait_in_folder(former.parent().unwrap(), "the end of the former file", || !former.exists());
     // It stays listed when it ends, under every daemon, and is known again.
     server.signal(Signal::KILL);
     events.wait_state("shop/docs", "stopped");
