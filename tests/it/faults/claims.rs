@@ -12,6 +12,9 @@ use crate::open::Browser;
 use crate::repo::Repo;
 use crate::sandbox::{Sandbox, fixture, kill};
 
+/// How often a file is written in pieces. Under Wine each takes milliseconds.
+const REWRITES: u32 = if cfg!(windows) { 1_000 } else { 10_000 };
+
 /// What `status` says of a claim: verdict, state and reason.
 #[track_caller]
 pub(super) fn judge(sandbox: &Sandbox, repo: &Repo, content: &str) -> (String, String, String) {
@@ -85,7 +88,7 @@ fn a_port_taken_by_another_process_names_it_and_is_not_opened() {
 fn a_file_written_in_pieces_is_never_read_as_another_port() {
     let _row = row!(12);
     let sandbox = Sandbox::new();
-    let args = format!("--own-file --rewrite 10000 --rewrite-when {}", sandbox.arg("rewrite"));
+    let args = format!("--own-file --rewrite {REWRITES} --rewrite-when {}", sandbox.arg("rewrite"));
     let repo = sandbox.repo("shop").server("web", &args).add();
     let mut events = sandbox.events();
     sandbox.run(["up", "shop"]).ok();
@@ -286,7 +289,7 @@ fn no_reader_takes_a_torn_file_for_another_port() {
     let repo = sandbox.repo("shop").server("web", "").add();
     let mut server = sandbox.program(fixture());
     let gate = sandbox.arg("rewrite");
-    server.args(["--port", "0", "--own-file", "--rewrite", "10000", "--rewrite-when", &gate]);
+    server.args(["--port", "0", "--own-file", "--rewrite", &REWRITES.to_string(), "--rewrite-when", &gate]);
     let server = sandbox.start(server.env("PM_CONFIG_DIR", repo.pm()));
     let port = server.fixture_port();
     sandbox.touch("rewrite");
