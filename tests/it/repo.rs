@@ -140,6 +140,15 @@ impl Repo {
         limits::wait_in_folder(&self.pm(), "the new port in the port file", names_it);
     }
 
+    /// No port file is there any more. Under Wine a command may end before the daemon has removed it.
+    #[track_caller]
+    pub(crate) fn assert_no_file(&self) {
+        if cfg!(windows) {
+            self.wait_no_file();
+        }
+        assert!(!self.port_file().exists());
+    }
+
     /// Waits until the port file is gone.
     #[track_caller]
     pub(crate) fn wait_no_file(&self) {

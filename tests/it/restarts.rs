@@ -19,7 +19,7 @@ fn a_success_is_an_end_unless_always_was_asked_for() {
     sandbox.touch("done");
     let status = events.wait_state("shop/web", "stopped");
     assert_eq!(status["exit"]["code"], 0);
-    shop.wait_no_file();
+    shop.assert_no_file();
 
     let done = format!("--exit 0 --exit-once {}", sandbox.arg("again"));
     let blog = sandbox.repo("blog").server("web", &done).set("restart = \"always\"").add();
