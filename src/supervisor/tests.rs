@@ -1054,8 +1054,12 @@ fn down_ends_it_only_when_it_is_named() {
     bench.tell(seen(&[external(9, 80)]));
     assert_eq!(bench.fleet.status(&web()).unwrap().state, State::Stopping);
     bench.tell(Event::ExternalEnded { id: web(), owner: process(9) });
-    assert_eq!(bench.fleet.status(&web()).unwrap().state, State::Stopped);
     assert_eq!(withdraws_of(&bench.effects), ["web"]);
+    assert_eq!(bench.fleet.status(&web()).unwrap().state, State::Stopping, "its port file is there yet");
+    bench.tell(written(&web(), &socket(80, 9)));
+    assert_eq!(bench.fleet.status(&web()).unwrap().state, State::Stopping, "a look from before its end");
+    bench.tell(Event::FileFound { id: web(), found: None });
+    assert_eq!(bench.fleet.status(&web()).unwrap().state, State::Stopped);
 }
 
 #[test]

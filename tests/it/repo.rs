@@ -140,12 +140,9 @@ impl Repo {
         limits::wait_in_folder(&self.pm(), "the new port in the port file", names_it);
     }
 
-    /// No port file is there any more. Under Wine a command may end before the daemon has removed it.
+    /// No port file is there any more.
     #[track_caller]
     pub(crate) fn assert_no_file(&self) {
-        if cfg!(windows) {
-            self.wait_no_file();
-        }
         assert!(!self.port_file().exists());
     }
 

@@ -197,6 +197,24 @@ pub(crate) fn ready_means_that_its_file_is_there(
     Ok(())
 }
 
+/// Who hears that a server of ours has stopped finds no port file of it.
+pub(crate) fn stopped_means_that_its_file_is_gone(
+    before: Option<&Status>,
+    shown: &Status,
+    file: Option<&File>,
+    world: &World,
+) -> Check {
+    let was_ours = before.is_some_and(|before| {
+        before.origin.is_some_and(|origin| origin != Origin::External) || before.state == State::Stopping
+    });
+    if !was_ours || shown.state != State::Stopped {
+        return Ok(());
+    }
+    let is_there = file.is_some_and(|file| file.is_ours && !file.is_old && !world.lives(file.pid));
+    demand!(!is_there, "4: stopped, and its file is {file:?}");
+    Ok(())
+}
+
 fn is_ready_with_port(shown: &Status) -> bool {
     shown.state == State::Ready && shown.port.is_some() && shown.origin != Some(Origin::External)
 }

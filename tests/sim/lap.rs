@@ -625,6 +625,9 @@ impl Lap<'_> {
             let listens = shown.pid.zip(shown.port).is_some_and(|(pid, port)| self.world.listens(slot, pid, port));
             let (file, is_excused) = (server.file.as_ref(), server.is_disturbed || !listens);
             checks::ready_means_that_its_file_is_there(reference.shown.as_ref(), shown, file, is_excused)?;
+            if !server.is_disturbed && self.world.repos[server.repo].is_there {
+                checks::stopped_means_that_its_file_is_gone(reference.shown.as_ref(), shown, file, &self.world)?;
+            }
         }
         if shown.origin == Some(pierhead::model::Origin::External) {
             // Somebody else serves it: it need not be started any more.

@@ -117,6 +117,10 @@ impl Server {
         // Whether it had been ready is not known; that it was meant to run is.
         let given_up = end.given_up.clone().filter(|_| !self.is_asked);
         self.died(end, true, now, out);
+        // That it was running was told to nobody: it is as it was.
+        if self.phase == Phase::Clearing {
+            self.phase = Phase::Stopped;
+        }
         if given_up.is_some() {
             self.phase = Phase::Failed;
             self.reason = given_up;
@@ -218,7 +222,7 @@ impl Server {
         self.last_exit = end.exit;
         self.last_lines = end.last_lines;
         if !self.is_wanted {
-            self.phase = Phase::Stopped;
+            self.phase = self.clear();
             return;
         }
         self.phase = match self.plan.settings.restart {
@@ -232,9 +236,17 @@ impl Server {
         if is_taken && self.is_queued() {
             self.phase = self.rest(out);
         }
-        if self.phase == Phase::Failed {
-            out.push(Effect::MarkDown { id: self.id.clone() });
+        match self.phase {
+            Phase::Failed => out.push(Effect::MarkDown { id: self.id.clone() }),
+            Phase::Stopped => self.phase = self.clear(),
+            _ => {}
         }
+    }
+
+    /// What follows an end that is to be followed by nothing, once the port file was looked at: whoever hears that it is
+    /// stopped finds none of it. What somebody else serves by now is told at once.
+    fn clear(&self) -> Phase {
+        if self.theirs.is_some() { Phase::Stopped } else { Phase::Clearing }
     }
 
     /// What follows an end that is to be followed by another life.

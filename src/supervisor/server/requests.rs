@@ -25,7 +25,8 @@ impl Server {
             out.push(Effect::MarkDown { id: self.id.clone() });
         }
         match (wish, &mut self.phase) {
-            (Wish::Up | Wish::Restart, Phase::Clearing) => self.begin_anew(),
+            (Wish::Up | Wish::Restart, Phase::Clearing) if self.theirs.is_none() => self.begin_anew(),
+            (Wish::Up | Wish::Restart, Phase::Clearing) => self.is_wanted = false,
             (Wish::Up | Wish::Restart, Phase::Stopped | Phase::Waiting { .. } | Phase::Failed) => {
                 if !self.is_taken() {
                     self.begin_anew();

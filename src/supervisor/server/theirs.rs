@@ -336,8 +336,9 @@ impl Server {
         if !self.is_ending(owner) {
             return;
         }
-        let Phase::Ending(ending) = std::mem::replace(&mut self.phase, Phase::Stopped) else { return };
+        let Phase::Ending(ending) = std::mem::replace(&mut self.phase, Phase::Clearing) else { return };
         let had = self.theirs.take().is_some();
+        self.last_owner = self.followed.take().or(Some(ending.external.owner));
         self.file = None;
         self.stray = None;
         self.reason = None;
