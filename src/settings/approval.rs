@@ -200,7 +200,7 @@ mod tests {
 
     /// A path with the separators that these tables have.
     fn as_on_unix(path: &Path) -> Option<String> {
-        Some(path.to_str()?.replace('\\', "/"))
+        Some(path.to_str()?.replace(std::path::MAIN_SEPARATOR, "/"))
     }
 
     fn approval(command: &str, package: &str) -> Approval {

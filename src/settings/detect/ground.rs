@@ -108,7 +108,7 @@ impl<'a> Ground<'a> {
 
     /// A file's name as people are told it: with its folders.
     pub(super) fn path_of(&self, name: &str) -> String {
-        self.base.join(name).display().to_string().replace('\\', "/")
+        self.base.join(name).display().to_string().replace(std::path::MAIN_SEPARATOR, "/")
     }
 
     /// The folder's own name; empty for the repo.

@@ -79,7 +79,7 @@ fn table_of(settings: &ServerSettings, is_one_of_many: bool) -> String {
         table["default"] = value(true);
     }
     if settings.cwd != Path::new(".") {
-        table["cwd"] = value(settings.cwd.to_string_lossy().replace('\\', "/"));
+        table["cwd"] = value(settings.cwd.to_string_lossy().replace(std::path::MAIN_SEPARATOR, "/"));
     }
     if let Some(port) = settings.port {
         table["port"] = value(i64::from(port));
