@@ -73,6 +73,16 @@ pub enum CommandLine {
     Argv(Vec<String>),
 }
 
+impl CommandLine {
+    /// True when it names nothing to run.
+    pub(super) fn is_blank(&self) -> bool {
+        match self {
+            Self::Shell(line) => line.trim().is_empty(),
+            Self::Argv(words) => words.first().is_none_or(String::is_empty),
+        }
+    }
+}
+
 /// What makes a server ready.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ready {
@@ -316,7 +326,9 @@ impl RawServer {
         for path in self.env_file.iter().chain([&cwd]) {
             check_inside(path)?;
         }
-        check_command(self.command.as_ref())?;
+        if self.command.as_ref().is_some_and(CommandLine::is_blank) {
+            return Err("`command` is empty".to_owned());
+        }
         if self.restart_unhealthy && self.health.is_none() {
             return Err("`restart_unhealthy` needs `health`: nothing else tells that it is unhealthy".to_owned());
         }
@@ -350,15 +362,6 @@ impl RawServer {
 fn check_inside(path: &Path) -> Result<(), String> {
     let stays = path.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
     if stays { Ok(()) } else { Err(format!("`{}` is not inside the repo", path.display())) }
-}
-
-fn check_command(command: Option<&CommandLine>) -> Result<(), String> {
-    let is_blank = match command {
-        None => false,
-        Some(CommandLine::Shell(line)) => line.trim().is_empty(),
-        Some(CommandLine::Argv(words)) => words.first().is_none_or(String::is_empty),
-    };
-    if is_blank { Err("`command` is empty".to_owned()) } else { Ok(()) }
 }
 
 fn check_variable(key: &str) -> Result<(), String> {

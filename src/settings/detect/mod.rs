@@ -286,8 +286,11 @@ impl Found {
         Self { servers: candidate.into_iter().collect(), ..Self::default() }
     }
 
-    /// Takes in what the next source found.
-    fn add(&mut self, next: Self) {
+    /// Takes in what the next source found. What names nothing to run is not a server.
+    fn add(&mut self, mut next: Self) {
+        let runs = |candidate: &Candidate| candidate.detected.settings.command.as_ref().is_some_and(|c| !c.is_blank());
+        next.servers.retain(runs);
+        next.alternatives.retain(runs);
         self.passed_over.extend(next.passed_over);
         if self.servers.is_empty() {
             self.servers = next.servers;
