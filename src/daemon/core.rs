@@ -27,7 +27,7 @@ pub(super) struct Core {
     /// Worktrees that are not registered.
     offers: Vec<Offer>,
     heir: Heir,
-    /// When everything is looked at again.
+    /// When everything is looked at again, if nobody says before that it is time.
     rescan: tokio::time::Instant,
 }
 
@@ -39,10 +39,6 @@ pub(super) enum End {
     Superseded,
 }
 
-/// How often everything is looked at again, for what no event told: network mounts, overflown queues. Rarer where there
-/// are more repos than five hundred.
-const RESCAN_EVERY: Duration = Duration::from_secs(10);
-const RESCAN_EACH: Duration = Duration::from_millis(20);
 /// From a sign of another program in this one's place, as a question of a client of another version, to the look for it.
 const HANDOVER_PAUSE: Duration = Duration::from_millis(500);
 /// How many lines a slow listener may be behind before it is given a new snapshot.
@@ -57,47 +53,49 @@ impl Core {
         beginning: Beginning,
     ) -> Self {
         let heir = Heir::new(post.clone());
+        let performer = Performer::new(store, post, open_files, environments, beginning);
+        let rescan = performer.next_rescan().into();
         Self {
             fleet: Fleet::new(),
-            performer: Performer::new(store, post, open_files, environments, beginning),
+            performer,
             waiters: Waiters::default(),
             lines: broadcast::channel(LINES_KEPT).0,
             begun: Instant::now(),
             offers: Vec::new(),
             heir,
-            rescan: tokio::time::Instant::now() + RESCAN_EVERY,
+            rescan,
         }
     }
 
     pub(super) async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Message>) -> End {
         let running = self.performer.recall();
         self.happen_all(running);
-        self.look_first(&mut inbox).await;
+        if !self.look_first(&mut inbox).await {
+            return End::Told;
+        }
         loop {
             let due = self.next_due();
-            tokio::select! {
+            let message = tokio::select! {
                 biased;
                 // Before the messages: whoever floods the daemon with them holds up no stop and no restart.
-                () = sleep_until(due) => self.happen(Event::Tick),
-                message = inbox.recv() => match message {
-                    None | Some(Message::End) => return End::Told,
-                    Some(message) => self.take(message),
-                },
-                () = tokio::time::sleep_until(self.rescan) => {
-                    if self.heir.is_there() && self.is_at_rest() {
-                        self.performer.end_nursery();
-                        return End::Superseded;
-                    }
-                    self.look_again();
+                () = sleep_until(due) => Message::Event(Event::Tick),
+                message = inbox.recv() => message.unwrap_or(Message::End),
+                () = tokio::time::sleep_until(self.rescan) => Message::Rescan,
+            };
+            match message {
+                Message::End => return End::Told,
+                Message::Rescan if self.heir.is_there() && self.is_at_rest() => {
+                    self.performer.end_nursery();
+                    return End::Superseded;
                 }
+                message => self.take(message),
             }
             self.waiters.settle(&self.fleet, self.now());
         }
     }
 
     fn look_again(&mut self) {
-        let repos = u32::try_from(self.performer.repos()).unwrap_or(u32::MAX);
-        self.rescan = tokio::time::Instant::now() + RESCAN_EVERY.max(RESCAN_EACH.saturating_mul(repos));
+        self.rescan = self.performer.next_rescan().into();
         if self.performer.is_outdated() {
             let events = self.performer.reload(&self.fleet, None);
             self.happen_all(events);
@@ -114,14 +112,15 @@ impl Core {
         self.waiters.are_none() && !self.fleet.statuses().any(is_on_its_way)
     }
 
-    /// Looks at every repo before anybody is answered; but for those that hang, which come later.
-    async fn look_first(&mut self, inbox: &mut mpsc::UnboundedReceiver<Message>) {
+    /// Looks at every repo before anybody is answered; but for those that hang, which come later. False when it was told to
+    /// end meanwhile.
+    async fn look_first(&mut self, inbox: &mut mpsc::UnboundedReceiver<Message>) -> bool {
         let (reply, mut done) = oneshot::channel();
         self.performer.look_first(reply);
         let mut later = Vec::new();
         while done.try_recv() == Err(oneshot::error::TryRecvError::Empty) {
             match inbox.recv().await {
-                None => return,
+                None | Some(Message::End) => return false,
                 Some(message) if message.can_wait() => later.push(message),
                 Some(message) => self.take(message),
             }
@@ -129,6 +128,7 @@ impl Core {
         for message in later {
             self.take(message);
         }
+        true
     }
 
     fn take(&mut self, message: Message) {
@@ -168,6 +168,7 @@ impl Core {
             Message::Reap(reply) => self.performer.look_at_all(Occasion::Change, Some(reply)),
             // Who asked is answered first.
             Message::Heir => self.rescan = self.rescan.min(tokio::time::Instant::now() + HANDOVER_PAUSE),
+            Message::Rescan => self.look_again(),
             Message::Dirty(repo) => self.performer.refresh(&repo),
             Message::Hint(id) => self.performer.read_record(&id),
             Message::End => {}
@@ -399,4 +400,24 @@ pub(super) async fn sleep_until(due: Option<impl Into<tokio::time::Instant>>) {
 /// True for a server that Pierhead runs, is about to run, or has given up: who stops that one has seen why it failed.
 fn is_ours(status: &Status) -> bool {
     status.state != State::Stopped && status.origin != Some(Origin::External)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::paths::Places;
+
+    #[test]
+    fn told_to_end_while_it_looks_at_everything_for_the_first_time_it_ends() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::new(Places::from_env(|_| None, dir.path()));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let end = runtime.block_on(async {
+            let (post, inbox) = mpsc::unbounded_channel();
+            post.send(Message::End).unwrap();
+            let core = Core::new(store.clone(), post.clone(), None, Environments::new(store), Beginning::Afresh);
+            tokio::time::timeout(Duration::from_mins(1), core.run(inbox)).await
+        });
+        assert_eq!(end, Ok(End::Told));
+    }
 }

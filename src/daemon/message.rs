@@ -69,6 +69,8 @@ pub enum Message {
     Reap(oneshot::Sender<()>),
     /// Another program may be in this one's place: a client of another version asks, or one was tried and runs.
     Heir,
+    /// It is time to look at everything again.
+    Rescan,
     /// Something changed in a repo's folder.
     Dirty(String),
     /// These worktrees are offered now.
@@ -92,7 +94,7 @@ impl Message {
             | Self::Reload(_)
             | Self::Reap(_)
             | Self::Hint(_)
-            | Self::End => true,
+            | Self::Rescan => true,
             Self::Event(_)
             | Self::Externals { .. }
             | Self::Events(_)
@@ -100,7 +102,8 @@ impl Message {
             | Self::Heir
             | Self::Looked { .. }
             | Self::Reply(_)
-            | Self::Dirty(_) => false,
+            | Self::Dirty(_)
+            | Self::End => false,
         }
     }
 }

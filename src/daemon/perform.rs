@@ -4,6 +4,7 @@
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
@@ -66,6 +67,11 @@ pub(super) struct Performer {
     warnings: Vec<String>,
 }
 
+/// How often everything is looked at again, for what no event told: network mounts, overflown queues. Rarer where there
+/// are more repos than five hundred.
+const RESCAN_EVERY: Duration = Duration::from_secs(10);
+const RESCAN_EACH: Duration = Duration::from_millis(20);
+
 impl Performer {
     pub(super) fn new(
         store: Store,
@@ -103,11 +109,6 @@ impl Performer {
 
     pub(super) fn socket(&self) -> PathBuf {
         self.store.places().socket()
-    }
-
-    /// How many repos are registered.
-    pub(super) fn repos(&self) -> usize {
-        self.repos.len()
     }
 
     pub(super) fn warnings(&self) -> Vec<String> {
@@ -244,6 +245,16 @@ impl Performer {
     /// Before this process becomes another program.
     pub(super) fn end_nursery(&self) {
         self.looker.shims.end_nursery();
+    }
+
+    /// When the next rescan is due at the latest, of which the sockets' thread reminds before.
+    pub(super) fn next_rescan(&self) -> Instant {
+        let repos = u32::try_from(self.repos.len()).unwrap_or(u32::MAX);
+        let pause = RESCAN_EVERY.max(RESCAN_EACH.saturating_mul(repos));
+        let due = Instant::now() + pause;
+        self.sockets.remind(due);
+        // Without a repo no sockets are looked at.
+        if self.repos.is_empty() { due } else { due + pause }
     }
 
     /// It is time again to look at every repo, and at what somebody else runs in them.

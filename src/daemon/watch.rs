@@ -4,12 +4,14 @@
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::externals::Externals;
 use super::message::Message;
+use super::threads::lock;
 use crate::model::{Instance, ServerId};
 use crate::os::files::Stamp;
 use crate::os::process;
@@ -21,6 +23,7 @@ use crate::survey::{Words, sight_of};
 #[derive(Debug, Clone)]
 pub(super) struct SocketWatch {
     orders: Sender<Order>,
+    reminder: Arc<Mutex<Option<Instant>>>,
 }
 
 #[derive(Debug)]
@@ -47,7 +50,9 @@ impl SocketWatch {
     /// that no tree of ours holds.
     pub(super) fn start(post: UnboundedSender<Message>, externals: Externals) -> Self {
         let (orders, inbox) = channel();
+        let reminder = Arc::default();
         let watching = Watching {
+            reminder: Arc::clone(&reminder),
             post,
             externals,
             minds_strangers: false,
@@ -62,7 +67,13 @@ impl SocketWatch {
         if let Err(error) = thread.spawn(move || watching.run(&inbox)) {
             tracing::error!("cannot watch sockets: {error}");
         }
-        Self { orders }
+        Self { orders, reminder }
+    }
+
+    /// Says once, before then, that it is time for a rescan: as long as sockets are looked at, the thread wakes anyway, and
+    /// a timer of its own would wake the daemon two or three times more.
+    pub(super) fn remind(&self, by: Instant) {
+        *lock(&self.reminder) = Some(by);
     }
 
     pub(super) fn watch(&self, id: ServerId, watched: Watched) {
@@ -117,6 +128,8 @@ struct View {
 struct Watching {
     post: UnboundedSender<Message>,
     externals: Externals,
+    /// By when a rescan is due.
+    reminder: Arc<Mutex<Option<Instant>>>,
     /// A socket may be a server's that somebody else started.
     minds_strangers: bool,
     uid: u32,
@@ -173,6 +186,10 @@ impl Watching {
             let begun = Instant::now();
             self.look();
             self.cost = begun.elapsed();
+            // The next look would be late for it.
+            if lock(&self.reminder).take_if(|by| begun + CALM > *by).is_some() {
+                let _ = self.post.send(Message::Rescan);
+            }
         }
     }
 
