@@ -257,16 +257,22 @@ impl Performer {
         if self.repos.is_empty() { due } else { due + pause }
     }
 
-    /// It is time again to look at every repo, and at what somebody else runs in them.
+    /// It is time again to look at what somebody else runs, and at every repo.
     pub(super) fn look_again(&self) {
         self.externals.rescan();
-        self.look_at_all(Occasion::Rescan, None);
+        self.look_after_externals(Occasion::Rescan, None);
     }
 
     /// Looks at every repo for the first time. Before that for what somebody else runs in them: nothing is started beside it.
     pub(super) fn look_first(&self, reply: oneshot::Sender<()>) {
+        self.look_after_externals(Occasion::First, Some(reply));
+    }
+
+    /// Looks at every repo when what was to be looked for of others' servers is done: beside each other, the two would wake
+    /// each other.
+    fn look_after_externals(&self, occasion: Occasion, reply: Option<oneshot::Sender<()>>) {
         let externals = self.externals.clone();
-        let round = self.round(self.repos.keys().cloned().collect(), Occasion::First, Some(reply));
+        let round = self.round(self.repos.keys().cloned().collect(), occasion, reply);
         tokio::spawn(async move {
             externals.settled().await;
             round.await;

@@ -34,8 +34,9 @@ struct State {
     decided_by: HashMap<String, [Option<Stamp>; 2]>,
     /// What told of it: the watched folder, as it was.
     folders: HashMap<String, (PathBuf, Option<Stamp>)>,
-    /// Each `.git` that is none, as it was: to open it anew would wake whoever watches the repo.
-    not_gits: HashMap<String, Stamp>,
+    /// Repos that are none of git's, with the `.git` that is there for all that: to open it anew would wake whoever watches
+    /// the repo.
+    not_gits: HashMap<String, Option<Stamp>>,
     /// Registered ones that were not there when they were last looked for, by directory, and since when.
     suspects: HashMap<PathBuf, Instant>,
     /// What is offered, by repo.
@@ -63,16 +64,15 @@ impl Worktrees {
     /// Looks at a repo's worktrees, and has the registry say what is there. May hang when a file system does.
     pub(super) fn look(&self, repo: &Repo, occasion: Occasion) {
         let dot_git = stamp_of(&repo.root.join(".git"));
-        if repo.worktree.is_some() || (occasion == Occasion::Rescan && self.is_at_rest(&repo.name, dot_git.as_ref())) {
+        if repo.worktree.is_some() || (occasion == Occasion::Rescan && self.is_at_rest(&repo.name, dot_git)) {
             return;
         }
         let common = common_dir(&repo.root);
-        if let Some(strange) = dot_git.filter(|_| common.is_none()) {
-            self.lock().not_gits.insert(repo.name.clone(), strange);
-        } else {
-            self.lock().not_gits.remove(&repo.name);
-        }
-        let Some(common) = common else { return };
+        let Some(common) = common else {
+            self.lock().not_gits.insert(repo.name.clone(), dot_git);
+            return;
+        };
+        self.lock().not_gits.remove(&repo.name);
         // Before it is read: what comes in between is seen by the next look.
         let folder = worktrees_folder(&common);
         let stamp = stamp_of(&folder);
@@ -134,10 +134,10 @@ impl Worktrees {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// True when the repo had no worktrees and its folder of them is what it was, or its `.git`, which is none.
-    fn is_at_rest(&self, name: &str, dot_git: Option<&Stamp>) -> bool {
+    /// True when the repo had no worktrees and its folder of them is what it was, or when it was none of git's.
+    fn is_at_rest(&self, name: &str, dot_git: Option<Stamp>) -> bool {
         let state = self.lock();
-        if dot_git.is_some() && state.not_gits.get(name) == dot_git {
+        if state.not_gits.get(name) == Some(&dot_git) {
             return true;
         }
         let folder = state.folders.get(name).cloned();
