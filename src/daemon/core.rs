@@ -74,6 +74,8 @@ impl Core {
             return End::Told;
         }
         loop {
+            // First, too: what somebody waits for may have come about while everything was looked at.
+            self.waiters.settle(&self.fleet, self.now());
             let due = self.next_due();
             let message = tokio::select! {
                 biased;
@@ -90,7 +92,6 @@ impl Core {
                 }
                 message => self.take(message),
             }
-            self.waiters.settle(&self.fleet, self.now());
         }
     }
 
@@ -407,17 +408,39 @@ mod tests {
     use super::*;
     use crate::paths::Places;
 
-    #[test]
-    fn told_to_end_while_it_looks_at_everything_for_the_first_time_it_ends() {
+    /// What a daemon without repos does with `messages`, all of which come before its first look at everything is done; it
+    /// ends when `then` does.
+    fn told_at_first<T>(messages: Vec<Message>, then: impl Future<Output = T>) -> (Option<End>, Option<T>) {
+        // Shorter than the pause before a rescan, which is an occasion for everything.
+        const LIMIT: Duration = Duration::from_secs(5);
         let dir = tempfile::tempdir().unwrap();
         let store = Store::new(Places::from_env(|_| None, dir.path()));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let end = runtime.block_on(async {
+        runtime.block_on(async {
             let (post, inbox) = mpsc::unbounded_channel();
-            post.send(Message::End).unwrap();
+            for message in messages {
+                post.send(message).unwrap();
+            }
             let core = Core::new(store.clone(), post.clone(), None, Environments::new(store), Beginning::Afresh);
-            tokio::time::timeout(Duration::from_mins(1), core.run(inbox)).await
-        });
-        assert_eq!(end, Ok(End::Told));
+            tokio::select! {
+                end = core.run(inbox) => (Some(end), None),
+                what = then => (None, Some(what)),
+                () = tokio::time::sleep(LIMIT) => (None, None),
+            }
+        })
+    }
+
+    #[test]
+    fn told_to_end_while_it_looks_at_everything_for_the_first_time_it_ends() {
+        let (end, _) = told_at_first(vec![Message::End], std::future::pending::<()>());
+        assert_eq!(end, Some(End::Told));
+    }
+
+    #[test]
+    fn asked_meanwhile_for_what_is_so_already_it_answers_when_it_has_looked() {
+        let (reply, answer) = oneshot::channel();
+        let request = Request { all: true, wait: true, ..Request::default() };
+        let (_, answer) = told_at_first(vec![Message::Ask { verb: Verb::Up, request, reply }], answer);
+        assert!(answer.unwrap().unwrap().is_ok_and(|asked| !asked.timed_out));
     }
 }

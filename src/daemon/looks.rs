@@ -130,7 +130,7 @@ pub(super) struct Looker {
     pub(super) folders: Arc<Mutex<FolderWatch>>,
     pub(super) ports: Arc<Mutex<PortBook>>,
     pub(super) shims: Arc<Shims>,
-    known: Arc<Mutex<HashMap<String, Known>>>,
+    known: Arc<Mutex<HashMap<String, Arc<Known>>>>,
     pub(super) environments: Environments,
     pub(super) worktrees: Worktrees,
 }
@@ -191,9 +191,13 @@ impl Looker {
 
     fn look_inside(&self, repo: &Repo, occasion: Occasion, gets_on: &dyn Fn()) -> Vec<Event> {
         let Self { store, known, folders, .. } = self;
-        let mut events = Vec::new();
-        let files = [repo.root.join(MANIFEST_NAME), repo.root.join("package.json"), store.places().trust()];
         let last = known.lock().ok().and_then(|known| known.get(&repo.name).cloned());
+        if occasion == Occasion::Rescan && last.as_ref().is_some_and(|last| self.is_as_it_was(repo, last, gets_on)) {
+            return Vec::new();
+        }
+        let last = last.map(Arc::unwrap_or_clone);
+        let mut events = Vec::new();
+        let files = self.files_of(repo);
         let versions_with =
             |named: &[PathBuf]| files.iter().chain(named).map(|path| stamp_of(path)).collect::<Vec<_>>();
         let versions = versions_with(last.as_ref().map_or(&[], |last| &last.named));
@@ -230,7 +234,7 @@ impl Looker {
                         gone_since: None,
                         marks: [None; 2],
                     };
-                    known.insert(repo.name.clone(), known_now);
+                    known.insert(repo.name.clone(), Arc::new(known_now));
                 }
             }
             events.push(Event::Configured { repo: repo.name.clone(), root: repo.root.clone(), plans, problem });
@@ -238,7 +242,7 @@ impl Looker {
         };
         // Watched first, read after: a change in between is seen by one or the other. What may hang is asked before the
         // lock is taken.
-        let new_marks = [folder_mark(&repo.root), folder_mark(&repo.root.join(FOLDER))];
+        let new_marks = marks_of(repo);
         if occasion != Occasion::Rescan || marks != Some(new_marks) {
             let mut wanted = folders_of(&repo.root, servers.iter().map(|(name, default)| (name.as_str(), *default)));
             wanted.extend(self.worktrees.folder(repo).map(|folder| (folder.clone(), folder_mark(&folder))));
@@ -277,16 +281,35 @@ impl Looker {
         // Told after the files: nothing is started again beside a server of somebody else's.
         events.extend(recalled);
         if let Some(known) = known.lock().ok().as_mut().and_then(|known| known.get_mut(&repo.name)) {
+            let known = Arc::make_mut(known);
             known.at_rest = at_rest;
             known.marks = new_marks;
         }
         events
     }
 
+    /// True when everything that a rescan looks at is what it was; so it is in most repos, most times.
+    fn is_as_it_was(&self, repo: &Repo, last: &Known, gets_on: &dyn Fn()) -> bool {
+        let is_at_rest = |(name, is_default): &(String, bool)| {
+            gets_on();
+            let path = Spot::of_server(&repo.root, name, *is_default).path();
+            last.at_rest.get(name) == Some(&stamp_of(&path))
+        };
+        self.files_of(repo).iter().chain(&last.named).map(|path| stamp_of(path)).eq(last.versions.iter().copied())
+            && last.marks == marks_of(repo)
+            && self.worktrees.are_as_they_were(repo)
+            && last.servers.iter().all(is_at_rest)
+    }
+
+    /// What settings and approvals are read from first.
+    fn files_of(&self, repo: &Repo) -> [PathBuf; 3] {
+        [repo.root.join(MANIFEST_NAME), repo.root.join("package.json"), self.store.places().trust()]
+    }
+
     /// The versions of a repo's files to go by: those of before, when one of its settings went away a moment ago.
     fn believe(&self, repo: &Repo, mut versions: Vec<Option<Stamp>>) -> Vec<Option<Stamp>> {
         let Ok(mut known) = self.known.lock() else { return versions };
-        let Some(last) = known.get_mut(&repo.name) else { return versions };
+        let Some(last) = known.get_mut(&repo.name).map(Arc::make_mut) else { return versions };
         let is_less = last.versions.iter().zip(&versions).any(|(before, now)| before.is_some() && now.is_none());
         if !is_less {
             last.gone_since = None;
@@ -383,6 +406,11 @@ impl Looker {
         let socket = ports.into_iter().find_map(|port| listening.iter().find(|socket| socket.port == port))?;
         Some(taken_by(socket, &self.store))
     }
+}
+
+/// Which folders a repo and its port files have.
+fn marks_of(repo: &Repo) -> [Mark; 2] {
+    [folder_mark(&repo.root), folder_mark(&repo.root.join(FOLDER))]
 }
 
 /// Removes what is left of servers that somebody else started, and that ended while no daemon ran.

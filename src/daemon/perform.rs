@@ -52,7 +52,7 @@ pub(super) struct Performer {
     owners: ById<Instance>,
     /// Repos that are being looked at: one that hangs must not pile up looks.
     busy: Busy,
-    repos: ByRepo<Repo>,
+    repos: ByRepo<Arc<Repo>>,
     /// Since which reading of the registry each of them has been registered, and where.
     registered_since: ByRepo<(u64, PathBuf)>,
     /// How often the registry was read.
@@ -166,7 +166,7 @@ impl Performer {
         let (registry, trust, settings) = (self.store.registry(), self.store.trust(), self.store.settings());
         self.warnings = [registry.warning, trust.warning, settings.warning].into_iter().flatten().collect();
         self.registry = stamp_of(&self.store.places().registry());
-        self.repos = registry.value.repos.iter().map(|repo| (repo.name.clone(), repo.clone())).collect();
+        self.repos = registry.value.repos.iter().map(|repo| (repo.name.clone(), Arc::new(repo.clone()))).collect();
         self.readings += 1;
         self.registered_since.retain(|name, (_, root)| self.repos.get(name).is_some_and(|repo| repo.root == *root));
         for repo in self.repos.values() {
@@ -225,7 +225,7 @@ impl Performer {
             events.push(Event::Removed { repo });
         }
         // What an earlier entry of this name left behind counts: numbers of lives, how the last one ended, what runs.
-        let is_new = |repo: &&Repo| {
+        let is_new = |repo: &&Arc<Repo>| {
             !self.unseen.contains(&repo.name) && old.get(&repo.name).is_none_or(|before| before.root != repo.root)
         };
         let added: Vec<String> = self.repos.values().filter(is_new).map(|repo| repo.name.clone()).collect();

@@ -11,7 +11,7 @@ use super::threads::lock;
 use crate::settings::Repo;
 
 /// A repo to look at, and why.
-pub(super) type Errand = (Repo, Occasion);
+pub(super) type Errand = (Arc<Repo>, Occasion);
 
 /// Repos that are being looked at, by any round, and the look that another round wanted meanwhile: one that hangs is not
 /// looked at a second time beside it.
@@ -179,7 +179,7 @@ mod tests {
             worktree: None,
             extra: crate::settings::Extra::default(),
         };
-        names.iter().map(|name| (repo(name), Occasion::Rescan)).collect()
+        names.iter().map(|name| (Arc::new(repo(name)), Occasion::Rescan)).collect()
     }
 
     #[test]

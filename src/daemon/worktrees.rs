@@ -63,17 +63,18 @@ impl Worktrees {
 
     /// Looks at a repo's worktrees, and has the registry say what is there. May hang when a file system does.
     pub(super) fn look(&self, repo: &Repo, occasion: Occasion) {
-        let dot_git = stamp_of(&repo.root.join(".git"));
-        if repo.worktree.is_some() || (occasion == Occasion::Rescan && self.is_at_rest(&repo.name, dot_git)) {
+        if repo.worktree.is_some() || occasion == Occasion::Rescan && self.are_as_they_were(repo) {
             return;
         }
+        // Before it is opened: what comes in between is seen by the next look.
+        let dot_git = stamp_of(&repo.root.join(".git"));
         let common = common_dir(&repo.root);
         let Some(common) = common else {
             self.lock().not_gits.insert(repo.name.clone(), dot_git);
             return;
         };
         self.lock().not_gits.remove(&repo.name);
-        // Before it is read: what comes in between is seen by the next look.
+        // Likewise.
         let folder = worktrees_folder(&common);
         let stamp = stamp_of(&folder);
         let Some(found) = worktrees_in(&common) else { return };
@@ -93,6 +94,24 @@ impl Worktrees {
             state.seen.insert(repo.name.clone(), found.clone());
         }
         self.settle(repo, &found, &registry);
+    }
+
+    /// True when the repo had no worktrees and its folder of them is what it was, or when it is none of git's and was none;
+    /// and for a worktree, which has none. May hang when a file system does.
+    pub(super) fn are_as_they_were(&self, repo: &Repo) -> bool {
+        if repo.worktree.is_some() {
+            return true;
+        }
+        let name = &repo.name;
+        let dot_git = stamp_of(&repo.root.join(".git"));
+        let state = self.lock();
+        if state.not_gits.get(name) == Some(&dot_git) {
+            return true;
+        }
+        let folder = state.folders.get(name).cloned();
+        let is_empty = state.seen.get(name).is_some_and(WorktreesOf::is_empty);
+        drop(state);
+        is_empty && folder.is_some_and(|(folder, stamp)| stamp.is_some() && stamp_of(&folder) == stamp)
     }
 
     /// A worktree's directory is not there: its repo is asked, if it is that of one.
@@ -132,18 +151,6 @@ impl Worktrees {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// True when the repo had no worktrees and its folder of them is what it was, or when it was none of git's.
-    fn is_at_rest(&self, name: &str, dot_git: Option<Stamp>) -> bool {
-        let state = self.lock();
-        if state.not_gits.get(name) == Some(&dot_git) {
-            return true;
-        }
-        let folder = state.folders.get(name).cloned();
-        let is_empty = state.seen.get(name).is_some_and(WorktreesOf::is_empty);
-        drop(state);
-        is_empty && folder.is_some_and(|(folder, stamp)| stamp.is_some() && stamp_of(&folder) == stamp)
     }
 
     fn settle(&self, base: &Repo, found: &WorktreesOf, registry: &Registry) {
