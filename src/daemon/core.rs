@@ -75,7 +75,8 @@ impl Core {
         }
         loop {
             // First, too: what somebody waits for may have come about while everything was looked at.
-            self.waiters.settle(&self.fleet, self.now());
+            let now = self.now();
+            self.waiters.settle(&self.fleet, now, |id| self.performer.is_unknown(&id.repo));
             let due = self.next_due();
             let message = tokio::select! {
                 biased;
@@ -141,6 +142,7 @@ impl Core {
             Message::Externals { repo, found, .. } => self.happen(Event::ExternalsSeen { repo, found }),
             Message::Looked { repo, .. } if !self.performer.is_registered(&repo) => {}
             Message::Looked { repo, events } => {
+                self.performer.looked_at(&repo);
                 // Settings that cannot be read tell of no server: it counts as looked at once they can.
                 let is_read = events.iter().any(|event| matches!(event, Event::Configured { problem: None, .. }));
                 self.happen_all(events);

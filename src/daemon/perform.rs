@@ -61,6 +61,8 @@ pub(super) struct Performer {
     registry: Option<Stamp>,
     /// Repos that were not looked at since the daemon began.
     unseen: HashSet<String>,
+    /// Those of which nothing at all has come back since: they hang, or are being looked at yet.
+    unknown: HashSet<String>,
     beginning: Beginning,
     /// Those that were registered since, and not looked at.
     added: HashSet<String>,
@@ -101,6 +103,7 @@ impl Performer {
             readings: 0,
             registry: None,
             unseen: HashSet::new(),
+            unknown: HashSet::new(),
             beginning,
             added: HashSet::new(),
             warnings: Vec::new(),
@@ -155,9 +158,10 @@ impl Performer {
         }
         self.externals.sockets(ours);
         self.looker.worktrees.clean(&self.store.registry().value);
+        self.unknown = repos.into_iter().map(|repo| repo.name).collect();
         // What has `autostart` is started once a login, and not again at each upgrade.
         if self.beginning == Beginning::Afresh {
-            self.unseen = repos.into_iter().map(|repo| repo.name).collect();
+            self.unseen.clone_from(&self.unknown);
         }
         events
     }
@@ -245,6 +249,16 @@ impl Performer {
     /// Before this process becomes another program.
     pub(super) fn end_nursery(&self) {
         self.looker.shims.end_nursery();
+    }
+
+    /// True until a repo has been looked at since the daemon began: whether anything of its servers lives is not known.
+    pub(super) fn is_unknown(&self, repo: &str) -> bool {
+        self.unknown.contains(repo)
+    }
+
+    /// A repo has been looked at, whether its settings could be read or not.
+    pub(super) fn looked_at(&mut self, repo: &str) {
+        self.unknown.remove(repo);
     }
 
     /// When the next rescan is due at the latest, of which the sockets' thread reminds before.

@@ -66,8 +66,10 @@ impl Waiter {
         Self { verb, ids, open: 0, until_ms: now.mono_ms.saturating_add(wait_ms), progress, reply }
     }
 
-    fn is_done(&mut self, fleet: &Fleet) -> bool {
-        let is_open = |id: &ServerId| fleet.status(id).is_some_and(|status| !is_settled(self.verb, status));
+    fn is_done(&mut self, fleet: &Fleet, is_unknown: impl Fn(&ServerId) -> bool) -> bool {
+        let may_live = |id: &ServerId| self.verb == Verb::Down && is_unknown(id);
+        let is_open =
+            |id: &ServerId| fleet.status(id).is_some_and(|status| !is_settled(self.verb, status) || may_live(id));
         if self.ids.get(self.open).is_some_and(is_open) {
             return false;
         }
@@ -118,11 +120,12 @@ impl Waiters {
         }
     }
 
-    /// Answers those whose wish has come about or whose time is up.
-    pub(super) fn settle(&mut self, fleet: &Fleet, now: Moment) {
+    /// Answers those whose wish has come about or whose time is up. That a server `is_unknown` says that it may live, though
+    /// nothing of it has been seen.
+    pub(super) fn settle(&mut self, fleet: &Fleet, now: Moment, is_unknown: impl Fn(&ServerId) -> bool) {
         let mut at = 0;
         while let Some(waiter) = self.waiting.get_mut(at) {
-            let is_done = waiter.is_done(fleet);
+            let is_done = waiter.is_done(fleet, &is_unknown);
             if is_done || waiter.reply.is_closed() || waiter.is_late(fleet, now) {
                 self.waiting.swap_remove(at).answer(fleet, !is_done);
             } else {
