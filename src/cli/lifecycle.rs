@@ -101,8 +101,18 @@ pub(super) fn down(down: &Down) -> Result<(), Failure> {
         }
         return Ok(());
     }
-    Err(Failure::new(Kind::TimedOut, format!("not gone yet: {}", names.join(", ")))
-        .hint("it is still being stopped: `pierhead status` shows how far it is"))
+    Err(not_gone(&asked, &names))
+}
+
+/// The time was up before these had ended, or before it was known that there was nothing to end.
+fn not_gone(asked: &Asked, names: &[String]) -> Failure {
+    if names.is_empty() {
+        let all: Vec<String> = asked.servers.iter().map(|status| status.id().to_string()).collect();
+        return Failure::new(Kind::TimedOut, format!("not known yet to be gone: {}", all.join(", ")))
+            .hint("its repo does not answer: is its file system there? `pierhead ls` tells of it");
+    }
+    Failure::new(Kind::TimedOut, format!("not gone yet: {}", names.join(", ")))
+        .hint("it is still being stopped: `pierhead status` shows how far it is")
 }
 
 /// Without a daemon, and with nothing that runs: what failed rests from now on because somebody wants that.

@@ -180,6 +180,8 @@ fn output_of(ids: &[ServerId], fleet: &Fleet) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Timestamp;
+    use crate::supervisor::{Event, Plan};
 
     #[test]
     fn output_buys_time_but_not_for_ever() {
@@ -193,5 +195,21 @@ mod tests {
             (said, limit_ms) = (said + 1, next_ms);
         }
         assert_eq!(limit_ms, 2_000);
+    }
+
+    #[test]
+    fn a_server_of_which_nothing_is_known_yet_has_not_ended() {
+        let now = Moment { mono_ms: 0, wall: Timestamp(1) };
+        let plans = Plan::all_of("[servers.web]\ncommand='x'");
+        let mut fleet = Fleet::new();
+        fleet.handle(Event::Configured { repo: "r".into(), root: "/r".into(), plans, problem: None }, now);
+        let (reply, mut answer) = oneshot::channel();
+        let request = Request { wait: true, ..Request::default() };
+        let mut waiters = Waiters::default();
+        waiters.add(Waiter::new(Verb::Down, vec![ServerId::new("r", "web")], &request, &fleet, now, reply));
+        waiters.settle(&fleet, now, |_| true);
+        assert!(answer.try_recv().is_err(), "it may live");
+        waiters.settle(&fleet, now, |_| false);
+        assert!(!answer.try_recv().unwrap().unwrap().timed_out);
     }
 }

@@ -245,6 +245,20 @@ impl Plan {
         let port_file = root.join(crate::portfile::FOLDER).join("servers").join(name).join(crate::portfile::FILE_NAME);
         Self { settings, trusted: true, port_file, log: PathBuf::new(), scripts: Vec::new(), watched: None }
     }
+
+    /// Those of a repo in `/r` with these settings, for tests.
+    #[cfg(test)]
+    pub(crate) fn all_of(toml: &str) -> Vec<Self> {
+        let plan = |settings: ServerSettings| Self {
+            trusted: true,
+            port_file: format!("/r/.pm/servers/{}/server.json", settings.name).into(),
+            log: "/log".into(),
+            scripts: Vec::new(),
+            watched: None,
+            settings,
+        };
+        crate::settings::Manifest::parse(toml).unwrap().servers.into_iter().map(plan).collect()
+    }
 }
 
 /// What a server is known by that somebody else starts.

@@ -164,7 +164,6 @@ fn own_name(unit: &Unit, used: &BTreeSet<String>) -> String {
 mod tests {
     use super::super::Socket;
     use super::*;
-    use crate::settings::Manifest;
 
     fn process(pid: u32) -> Instance {
         Instance { pid, start: 1, boot_id: String::new(), pidfd_inode: None, pid_ns: None }
@@ -188,18 +187,6 @@ mod tests {
         Unit { external, socket, rivals: Vec::new(), also: Vec::new() }
     }
 
-    fn plans(toml: &str) -> Vec<Plan> {
-        let plan = |settings: crate::settings::ServerSettings| Plan {
-            trusted: true,
-            port_file: "server.json".into(),
-            log: "log".into(),
-            scripts: Vec::new(),
-            watched: None,
-            settings,
-        };
-        Manifest::parse(toml).unwrap().servers.into_iter().map(plan).collect()
-    }
-
     fn free(plans: &[Plan]) -> Vec<Seat<'_>> {
         plans
             .iter()
@@ -209,7 +196,7 @@ mod tests {
 
     #[track_caller]
     fn check(toml: &str, units: &[Unit], expected: &[&str]) {
-        let plans = plans(toml);
+        let plans = Plan::all_of(toml);
         assert_eq!(seat(units, &free(&plans)), expected, "{toml}");
     }
 
@@ -238,7 +225,7 @@ mod tests {
 
     #[test]
     fn names_of_their_own_are_unique_and_stay() {
-        let plans = plans(VITE);
+        let plans = Plan::all_of(VITE);
         let found = [unit(2, 80, "flask"), unit(3, 81, "flask"), unit(4, 82, "")];
         assert_eq!(seat(&found, &free(&plans)), ["flask", "flask-2", "web"]);
         // The first has gone; the second keeps its name.
@@ -259,7 +246,7 @@ mod tests {
 
     #[test]
     fn a_server_that_runs_and_one_whose_own_port_file_names_another_are_not_taken() {
-        let plans = plans(VITE);
+        let plans = Plan::all_of(VITE);
         let mut seats = free(&plans);
         seats[0].is_free = false;
         assert_eq!(seat(&[unit(2, 80, "vite")], &seats), ["vite"]);
@@ -274,7 +261,7 @@ mod tests {
 
     #[test]
     fn a_server_that_is_watched_is_known_again() {
-        let mut plans = plans("[servers.web]\ncommand='vite'\n[servers.docs]\n");
+        let mut plans = Plan::all_of("[servers.web]\ncommand='vite'\n[servers.docs]\n");
         plans[1].watched = Some(Watched { command: "x".to_owned(), programs: vec!["mkdocs".to_owned()] });
         assert_eq!(seat(&[unit(2, 80, "mkdocs"), unit(3, 81, "other")], &free(&plans)), ["docs", "other"]);
     }

@@ -4,19 +4,6 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::model::{Exit, Instance, Moment, ServerId, Signal, State, Timestamp, Unsure, Verdict};
-use crate::settings::Manifest;
-
-fn plans(toml: &str) -> Vec<Plan> {
-    let plan = |settings: crate::settings::ServerSettings| Plan {
-        trusted: true,
-        port_file: format!("/r/.pm/servers/{}/server.json", settings.name).into(),
-        log: "/log".into(),
-        scripts: Vec::new(),
-        watched: None,
-        settings,
-    };
-    Manifest::parse(toml).unwrap().servers.into_iter().map(plan).collect()
-}
 
 fn process(pid: u32) -> Instance {
     Instance { pid, start: u64::from(pid), boot_id: "boot".to_owned(), pidfd_inode: None, pid_ns: None }
@@ -56,7 +43,12 @@ fn web() -> ServerId {
 impl Bench {
     fn new(toml: &str) -> Self {
         let mut bench = Self { fleet: Fleet::new(), now_ms: 0, effects: Vec::new(), writes: true };
-        bench.tell(Event::Configured { repo: "r".to_owned(), root: "/r".into(), plans: plans(toml), problem: None });
+        bench.tell(Event::Configured {
+            repo: "r".to_owned(),
+            root: "/r".into(),
+            plans: Plan::all_of(toml),
+            problem: None,
+        });
         bench
     }
 
@@ -454,7 +446,7 @@ fn the_servers_of_a_repo_that_is_missing_for_a_moment_go_on_and_of_one_that_stay
     bench.tell(missing());
     assert_eq!((bench.state("web"), looks(&bench)), (State::Ready, false));
     assert!(looks(bench.after(400)), "it makes sure");
-    bench.tell(Event::Configured { repo: "r".to_owned(), root: "/r".into(), plans: plans(WEB), problem: None });
+    bench.tell(Event::Configured { repo: "r".to_owned(), root: "/r".into(), plans: Plan::all_of(WEB), problem: None });
     bench.after(60_000);
     assert_eq!(bench.state("web"), State::Ready);
 
@@ -465,7 +457,7 @@ fn the_servers_of_a_repo_that_is_missing_for_a_moment_go_on_and_of_one_that_stay
     let status = bench.fleet.status(&web()).unwrap();
     assert_eq!((status.state, status.missing), (State::Stopped, true));
     assert_eq!(bench.reason("web"), "`/r` is missing: moved, deleted or not mounted");
-    bench.tell(Event::Configured { repo: "r".to_owned(), root: "/r".into(), plans: plans(WEB), problem: None });
+    bench.tell(Event::Configured { repo: "r".to_owned(), root: "/r".into(), plans: Plan::all_of(WEB), problem: None });
     assert!(!bench.fleet.status(&web()).unwrap().missing);
 }
 
@@ -506,7 +498,7 @@ fn a_repo_that_does_not_answer_keeps_the_servers_that_its_settings_named() {
         plans,
         problem: Some("`/r`: it does not answer".to_owned()),
     };
-    let remembered = || plans("[servers.server]");
+    let remembered = || Plan::all_of("[servers.server]");
     let names = |fleet: &Fleet| fleet.statuses().map(|status| status.server.clone()).collect::<Vec<_>>();
     let mut bench = Bench::new(WEB);
     let before = names(&bench.fleet);
@@ -523,7 +515,7 @@ fn a_repo_that_does_not_answer_keeps_the_servers_that_its_settings_named() {
 fn a_repo_that_was_missing_from_the_start_shows_what_it_had() {
     let mut fleet = Fleet::new();
     let now = Moment { mono_ms: 0, wall: Timestamp(0) };
-    fleet.handle(Event::Missing { repo: "r".to_owned(), root: "/r".into(), remembered: plans(WEB) }, now);
+    fleet.handle(Event::Missing { repo: "r".to_owned(), root: "/r".into(), remembered: Plan::all_of(WEB) }, now);
     let status = fleet.status(&web()).unwrap();
     assert_eq!((status.state, status.missing), (State::Stopped, true));
 }
@@ -648,7 +640,7 @@ fn a_server_that_left_the_settings_is_stopped_and_forgotten() {
     bench.tell(Event::Configured {
         repo: "r".to_owned(),
         root: "/r".into(),
-        plans: plans("[servers.other]\ncommand = 'y'"),
+        plans: Plan::all_of("[servers.other]\ncommand = 'y'"),
         problem: None,
     });
     assert_eq!(bench.state("web"), State::Stopping);
@@ -1101,7 +1093,7 @@ fn settings_that_come_to_name_it_take_it_over() {
     let mut bench = Bench::new("[servers.web]\ncommand='vite'");
     bench.tell(seen(&[external(9, 80)]));
     assert!(bench.fleet.status(&ServerId::new("r", "serve")).is_some());
-    let plans = plans("[servers.docs]\ncommand='serve'\n[servers.web]\ncommand='vite'");
+    let plans = Plan::all_of("[servers.docs]\ncommand='serve'\n[servers.web]\ncommand='vite'");
     bench.effects.clear();
     bench.tell(Event::Configured { repo: "r".to_owned(), root: "/r".into(), plans, problem: None });
     let told: Vec<_> = bench.fleet.statuses().map(|s| (s.server.clone(), s.port)).collect();
