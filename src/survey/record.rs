@@ -45,6 +45,8 @@ const MAX_BYTES: u64 = 1 << 20;
 /// Reads what the shims of a server left behind; `None` when it never ran.
 pub fn run_record(place: &ServerPlace) -> Option<LastRun> {
     let record = read_record(place)?;
+    // Before its note of the end is read: who is gone by now has written all that it ever will.
+    let is_alive = matches!(Process::hold_instance(&record.shim), Ok(Some(_)));
     let is_of_run = |ended: &Ended| ended.generation == record.generation;
     let ended: Option<Ended> = read_either(&place.exit(), &place.exit_backup()).filter(is_of_run);
     let mark = files::read_small(&place.down_mark(), MAX_BYTES);
@@ -56,7 +58,6 @@ pub fn run_record(place: &ServerPlace) -> Option<LastRun> {
     if shim.pid_ns.zip(process::pid_namespace()).is_some_and(|(theirs, ours)| theirs != ours) {
         return None;
     }
-    let is_alive = matches!(Process::hold_instance(&shim), Ok(Some(_)));
     let gone = ended.as_ref().is_some_and(|ended| ended.tree_gone);
     let leader_exit = ended.map(|ended| ended.leader);
     let leader = record.leader.filter(|_| leader_exit.is_none());
