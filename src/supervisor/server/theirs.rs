@@ -338,7 +338,7 @@ impl Server {
         }
         let Phase::Ending(ending) = std::mem::replace(&mut self.phase, Phase::Clearing) else { return };
         let had = self.theirs.take().is_some();
-        self.last_owner = self.followed.take().or(Some(ending.external.owner));
+        self.last_owner = self.followed.clone().or(Some(ending.external.owner));
         self.file = None;
         self.stray = None;
         self.reason = None;
