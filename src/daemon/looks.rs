@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::UnboundedSender;
@@ -122,6 +122,9 @@ impl Occasion {
     }
 }
 
+/// The version of the user's approvals by which a rescan sees that a repo is as it was: asked once for all repos.
+pub(super) type Approvals = OnceLock<Option<Stamp>>;
+
 /// Whoever looks, and what is needed for it.
 #[derive(Clone)]
 pub(super) struct Looker {
@@ -152,7 +155,17 @@ impl Looker {
     }
 
     /// Looks at a repo's settings and port files. Hangs when its file system does; calls `gets_on` as long as it does not.
-    pub(super) fn look_at_repo(&self, repo: &Repo, occasion: Occasion, gets_on: &dyn Fn()) -> Vec<Event> {
+    /// `approvals` are of the round that it is a part of.
+    pub(super) fn look_at_repo(
+        &self,
+        repo: &Repo,
+        occasion: Occasion,
+        approvals: &Approvals,
+        gets_on: &dyn Fn(),
+    ) -> Vec<Event> {
+        if occasion == Occasion::Rescan && self.is_as_it_was(repo, approvals, gets_on) {
+            return Vec::new();
+        }
         match std::fs::metadata(&repo.root) {
             Ok(_) => self.look_inside(repo, occasion, gets_on),
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
@@ -191,11 +204,7 @@ impl Looker {
 
     fn look_inside(&self, repo: &Repo, occasion: Occasion, gets_on: &dyn Fn()) -> Vec<Event> {
         let Self { store, known, folders, .. } = self;
-        let last = known.lock().ok().and_then(|known| known.get(&repo.name).cloned());
-        if occasion == Occasion::Rescan && last.as_ref().is_some_and(|last| self.is_as_it_was(repo, last, gets_on)) {
-            return Vec::new();
-        }
-        let last = last.map(Arc::unwrap_or_clone);
+        let last = known.lock().ok().and_then(|known| known.get(&repo.name).cloned()).map(Arc::unwrap_or_clone);
         let mut events = Vec::new();
         let files = self.files_of(repo);
         let versions_with =
@@ -289,14 +298,22 @@ impl Looker {
     }
 
     /// True when everything that a rescan looks at is what it was; so it is in most repos, most times.
-    fn is_as_it_was(&self, repo: &Repo, last: &Known, gets_on: &dyn Fn()) -> bool {
+    fn is_as_it_was(&self, repo: &Repo, approvals: &Approvals, gets_on: &dyn Fn()) -> bool {
+        let Some(last) = self.known.lock().ok().and_then(|known| known.get(&repo.name).cloned()) else { return false };
+        // That its folder is there is seen by its mark; where there are no marks, it is to be asked.
+        let marks = marks_of(repo);
+        if marks != last.marks || marks[0].is_none() && !repo.root.is_dir() {
+            return false;
+        }
+        let [manifest, package, trust] = self.files_of(repo);
+        let approvals = *approvals.get_or_init(|| stamp_of(&trust));
+        let settings = [stamp_of(&manifest), stamp_of(&package), approvals].into_iter();
         let is_at_rest = |(name, is_default): &(String, bool)| {
             gets_on();
             let path = Spot::of_server(&repo.root, name, *is_default).path();
             last.at_rest.get(name) == Some(&stamp_of(&path))
         };
-        self.files_of(repo).iter().chain(&last.named).map(|path| stamp_of(path)).eq(last.versions.iter().copied())
-            && last.marks == marks_of(repo)
+        settings.chain(last.named.iter().map(|path| stamp_of(path))).eq(last.versions.iter().copied())
             && self.worktrees.are_as_they_were(repo)
             && last.servers.iter().all(is_at_rest)
     }

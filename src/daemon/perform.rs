@@ -14,7 +14,7 @@ use super::ending::Endings;
 use super::environment::Environments;
 use super::externals::Externals;
 use super::launch::Launch;
-use super::looks::{Looker, Occasion, look_at_file};
+use super::looks::{Approvals, Looker, Occasion, look_at_file};
 use super::message::{ById, ByRepo, Message};
 use super::probe;
 use super::rounds::{self, Busy, Errand, Told};
@@ -356,8 +356,10 @@ impl Performer {
                     let _ = post.send(message);
                 }
             };
-            let look =
-                move |(repo, occasion): &Errand, gets_on: &dyn Fn()| looker.look_at_repo(repo, *occasion, gets_on);
+            let approvals = Approvals::new();
+            let look = move |(repo, occasion): &Errand, gets_on: &dyn Fn()| {
+                looker.look_at_repo(repo, *occasion, &approvals, gets_on)
+            };
             rounds::round(errands, &busy, look, tell).await;
             // After all that was found: whoever waits sees it.
             if let Some(reply) = reply {

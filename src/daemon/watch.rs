@@ -60,6 +60,8 @@ impl SocketWatch {
             trees: HashMap::new(),
             unowned: HashSet::new(),
             told: HashSet::new(),
+            view: View::default(),
+            is_stirred: false,
             followed: Instant::now(),
             cost: Duration::ZERO,
         };
@@ -119,7 +121,9 @@ struct Tree {
 }
 
 /// The listening sockets of one moment.
+#[derive(Default)]
 struct View {
+    listening: Vec<Listening>,
     ids: HashSet<u64>,
     fresh: Vec<Listening>,
     fresh_ports: HashSet<u16>,
@@ -138,6 +142,9 @@ struct Watching {
     unowned: HashSet<u64>,
     /// The sockets that were last told to be ours.
     told: HashSet<u64>,
+    /// What was last seen; what is watched, or was seen of it, may be another thing since.
+    view: View,
+    is_stirred: bool,
     /// When it was last looked where the trees work.
     followed: Instant,
     /// What the last look cost.
@@ -147,9 +154,10 @@ struct Watching {
 /// Between two looks at the sockets while every tree is calm: a port that moves is followed within 2 s, and so is
 /// a server found that somebody else started, which takes a look at its process and perhaps a question to its ports.
 const CALM: Duration = Duration::from_millis(1_500);
-/// How often it is looked where the trees work. That their repo itself is moved is told at once; this is for the folders
-/// above it.
+/// How often it is looked where the trees work, rarer where there are many. That their repo itself is moved is told at
+/// once; this is for the folders above it.
 const FOLLOW_EVERY: Duration = Duration::from_secs(6);
+const FOLLOW_EACH: Duration = Duration::from_millis(60);
 /// Between two walks of one tree for sockets that may be its own, but are not on its port.
 const WALK_PAUSE: Duration = Duration::from_millis(15);
 /// Looks take at most one part in so many and one of the time.
@@ -194,6 +202,7 @@ impl Watching {
     }
 
     fn take(&mut self, order: Order) {
+        self.is_stirred = true;
         match order {
             Order::Watch(order) => {
                 let (id, watched) = *order;
@@ -260,8 +269,16 @@ impl Watching {
             Err(error) => return tracing::warn!("cannot list the listening sockets: {error}"),
         };
         let now = Instant::now();
-        let must_follow = now.duration_since(self.followed) >= FOLLOW_EVERY;
-        let view = self.view(&listening, must_follow);
+        let trees = u32::try_from(self.trees.len()).unwrap_or(u32::MAX);
+        let must_follow = now.duration_since(self.followed) >= FOLLOW_EVERY.max(FOLLOW_EACH.saturating_mul(trees));
+        let mut view = std::mem::take(&mut self.view);
+        if self.is_stirred || must_follow || listening != view.listening {
+            view = self.view(listening, must_follow);
+            self.is_stirred = false;
+        } else {
+            view.fresh.clear();
+            view.fresh_ports.clear();
+        }
         if must_follow {
             self.followed = now;
             self.follow();
@@ -269,8 +286,9 @@ impl Watching {
         for (id, tree) in &mut self.trees {
             tree.listen_for_words(now);
             if tree.is_due(&view, now)
-                && let Some(sight) = tree.walk(&listening, now)
+                && let Some(sight) = tree.walk(&view.listening, now)
             {
+                self.is_stirred = true;
                 let generation = tree.watched.generation;
                 let _ = self.post.send(Message::Event(Event::Seen { id: id.clone(), generation, sight }));
             }
@@ -280,6 +298,7 @@ impl Watching {
         if view.fresh.iter().any(|socket| !self.trees.values().any(|tree| tree.holds(socket.id))) {
             self.trees.values_mut().filter(|tree| tree.is_searching()).for_each(|tree| tree.may_own = true);
         }
+        self.view = view;
     }
 
     /// Tells of the repos whose servers' folders got another name, or are gone. Of those that work in one folder, one is
@@ -306,7 +325,7 @@ impl Watching {
 
     /// What listens, and what of it is new: held by no tree, and not there before. Whoever looks for other servers is told
     /// which sockets are ours: with what is new, and from time to time, since a socket is known to be ours after it came.
-    fn view(&mut self, listening: &[Listening], is_time: bool) -> View {
+    fn view(&mut self, listening: Vec<Listening>, is_time: bool) -> View {
         let sights = self.trees.values().filter_map(|tree| tree.sight.as_ref());
         let owned: HashSet<u64> = sights.flat_map(|sight| sight.sockets.iter().map(|socket| socket.id)).collect();
         let free = listening.iter().filter(|socket| !owned.contains(&socket.id));
@@ -322,7 +341,7 @@ impl Watching {
             self.externals.ours(owned.clone());
             self.told = owned;
         }
-        View { ids, fresh_ports: fresh.iter().map(|socket| socket.port).collect(), fresh }
+        View { ids, fresh_ports: fresh.iter().map(|socket| socket.port).collect(), fresh, listening }
     }
 }
 

@@ -8,6 +8,8 @@ use std::os::fd::OwnedFd;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Component, Path, PathBuf};
+#[cfg(target_os = "linux")]
+use std::time::Duration;
 
 use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
@@ -363,9 +365,23 @@ pub fn is_same(open: &File, path: &Path) -> bool {
 
 /// Tells a folder from one that was removed and made again under its name: number and birth. `None` for what is no
 /// folder, and where births are not told.
+#[cfg(target_os = "macos")]
 pub fn folder_mark(path: &Path) -> Option<(u64, std::time::SystemTime)> {
     let meta = std::fs::symlink_metadata(path).ok().filter(std::fs::Metadata::is_dir)?;
     Some((meta.ino(), meta.created().ok()?))
+}
+
+/// Tells a folder from one that was removed and made again under its name: number and birth. `None` for what is no
+/// folder, and where births are not told. By `statx`, since what std calls with musl knows no births.
+#[cfg(target_os = "linux")]
+pub fn folder_mark(path: &Path) -> Option<(u64, std::time::SystemTime)> {
+    use rustix::fs::{CWD, StatxFlags, statx};
+    let wanted = StatxFlags::TYPE | StatxFlags::INO | StatxFlags::BTIME;
+    let found = statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, wanted).ok()?;
+    let is_folder = FileType::from_raw_mode(found.stx_mode.into()) == FileType::Directory;
+    let is_told = StatxFlags::from_bits_retain(found.stx_mask).contains(wanted);
+    let born = Duration::new(u64::try_from(found.stx_btime.tv_sec).ok()?, found.stx_btime.tv_nsec);
+    (is_folder && is_told).then(|| (found.stx_ino, std::time::SystemTime::UNIX_EPOCH + born))
 }
 
 /// Replaces a file at a path, see [`Folder::replace`]. A link at the very end is resolved first, so that settings kept
@@ -454,6 +470,22 @@ mod tests {
         let mode = std::fs::metadata(dir.path().join("a")).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "no temp file is left");
+    }
+
+    #[test]
+    fn a_folder_that_was_made_again_has_another_mark() {
+        let (dir, _) = folder();
+        let path = dir.path().join("a");
+        std::fs::create_dir(&path).unwrap();
+        let mark = folder_mark(&path);
+        assert!(mark.is_some(), "births are told on this file system");
+        Folder::open(&path).unwrap().replace("b", b"", Durability::Process).unwrap();
+        assert_eq!(folder_mark(&path), mark, "what happens inside changes nothing");
+        std::fs::rename(&path, dir.path().join("old")).unwrap();
+        std::fs::create_dir(&path).unwrap();
+        assert!(folder_mark(&path).is_some_and(|again| Some(again) != mark));
+        symlink(&path, dir.path().join("link")).unwrap();
+        assert_eq!((folder_mark(&dir.path().join("link")), folder_mark(&dir.path().join("no"))), (None, None));
     }
 
     #[test]
