@@ -69,7 +69,7 @@ struct Search {
     threads: Threads,
     places: Places,
     finder: Arc<Mutex<Finder>>,
-    repos: Vec<Repo>,
+    repos: Arc<[Repo]>,
     reading: u64,
     rescans: u32,
     ours: HashSet<u64>,
@@ -91,7 +91,7 @@ impl Externals {
             threads,
             places,
             finder: Arc::default(),
-            repos: Vec::new(),
+            repos: Arc::default(),
             reading: 0,
             rescans: 0,
             ours: HashSet::new(),
@@ -186,12 +186,12 @@ impl Search {
         match order {
             Order::Repos(reading, repos) => {
                 self.reading = reading;
-                *is_new |= repos != self.repos;
+                *is_new |= *repos != *self.repos;
                 let root_of = |repos: &[Repo]| -> HashMap<String, PathBuf> {
                     repos.iter().map(|repo| (repo.name.clone(), repo.root.clone())).collect()
                 };
                 let (before, now) = (root_of(&self.repos), root_of(&repos));
-                self.repos = repos;
+                self.repos = repos.into();
                 // One that is elsewhere now is another one, of which nothing was told.
                 self.told.retain(|name, _| now.contains_key(name) && now.get(name) == before.get(name));
                 self.announcing.retain(|name, _| now.contains_key(name));
@@ -239,7 +239,7 @@ impl Search {
             return;
         }
         let (finder, hanging) = (Arc::clone(&self.finder), Arc::clone(&self.is_hanging));
-        let (repos, ours, announcing) = (self.repos.clone(), self.ours.clone(), self.announcing.clone());
+        let (repos, ours, announcing) = (Arc::clone(&self.repos), self.ours.clone(), self.announcing.clone());
         let places = self.places.clone();
         let known: Vec<Instance> = self.told.values().flatten().map(|external| external.owner.clone()).collect();
         *lock(&self.is_hanging) = true;
@@ -301,7 +301,10 @@ impl Search {
         }
     }
 
-    fn tell(&mut self, found: BTreeMap<String, Vec<External>>) {
+    fn tell(&mut self, mut found: BTreeMap<String, Vec<External>>) {
+        for repo in self.told.keys() {
+            found.entry(repo.clone()).or_default();
+        }
         for (repo, found) in found {
             if self.told.get(&repo).map_or(found.is_empty(), |told| *told == found) {
                 continue;

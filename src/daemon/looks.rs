@@ -20,7 +20,7 @@ use crate::os::files::{Stamp, folder_mark, stamp_of};
 use crate::os::process::{self, Process};
 use crate::os::sockets;
 use crate::os::sockets::Listening;
-use crate::paths::ServerPlace;
+use crate::paths::{ServerPlace, port_file_of};
 use crate::portfile::FOLDER;
 use crate::settings::{MANIFEST_NAME, Repo};
 use crate::supervisor::{End, Event, Found, Meant, Plan};
@@ -101,6 +101,9 @@ fn named_by(read: &Files, plans: &[Plan], root: &Path, looked_at: &[PathBuf]) ->
 /// Settings that were there are believed to be gone after this long: git and editors take files away for a moment, and a
 /// repo that is being deleted loses its files before it is gone itself.
 const GONE_FOR: Duration = Duration::from_millis(1_500);
+
+/// The files of a repo that are looked at in any case.
+const SETTINGS: [&str; 2] = [MANIFEST_NAME, "package.json"];
 
 /// Why a repo is looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -305,22 +308,22 @@ impl Looker {
         if marks != last.marks || marks[0].is_none() && !repo.root.is_dir() {
             return false;
         }
-        let [manifest, package, trust] = self.files_of(repo);
-        let approvals = *approvals.get_or_init(|| stamp_of(&trust));
-        let settings = [stamp_of(&manifest), stamp_of(&package), approvals].into_iter();
+        // In the order of `files_of`.
+        let approvals = *approvals.get_or_init(|| stamp_of(&self.store.places().trust()));
+        let settings = SETTINGS.map(|name| stamp_of(&repo.root.join(name))).into_iter().chain([approvals]);
         let is_at_rest = |(name, is_default): &(String, bool)| {
             gets_on();
-            let path = Spot::of_server(&repo.root, name, *is_default).path();
-            last.at_rest.get(name) == Some(&stamp_of(&path))
+            last.at_rest.get(name) == Some(&stamp_of(&port_file_of(&repo.root, name, *is_default)))
         };
         settings.chain(last.named.iter().map(|path| stamp_of(path))).eq(last.versions.iter().copied())
             && self.worktrees.are_as_they_were(repo)
             && last.servers.iter().all(is_at_rest)
     }
 
-    /// What settings and approvals are read from first.
+    /// What settings and approvals are read from first: [`SETTINGS`], and then the approvals.
     fn files_of(&self, repo: &Repo) -> [PathBuf; 3] {
-        [repo.root.join(MANIFEST_NAME), repo.root.join("package.json"), self.store.places().trust()]
+        let [manifest, package] = SETTINGS.map(|name| repo.root.join(name));
+        [manifest, package, self.store.places().trust()]
     }
 
     /// The versions of a repo's files to go by: those of before, when one of its settings went away a moment ago.

@@ -70,9 +70,9 @@ pub(super) struct Performer {
 }
 
 /// How often everything is looked at again, for what no event told: network mounts, overflown queues. Rarer where there
-/// are more repos than five hundred.
+/// are more repos than four hundred.
 const RESCAN_EVERY: Duration = Duration::from_secs(10);
-const RESCAN_EACH: Duration = Duration::from_millis(20);
+const RESCAN_EACH: Duration = Duration::from_millis(25);
 
 impl Performer {
     pub(super) fn new(

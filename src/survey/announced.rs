@@ -1,5 +1,6 @@
 //! Reads what other tools say of their servers, and keeps what the live processes and sockets bear out.
 
+use std::cell::LazyCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -187,7 +188,8 @@ pub fn announcements(
     announcing: &BTreeMap<String, Announcing>,
     listening: &[Listening],
 ) -> Vec<Announced> {
-    let (user, registry) = (user_place(), Registry { repos: repos.to_vec(), ..Registry::default() });
+    let user = user_place();
+    let registry = LazyCell::new(|| Registry { repos: repos.to_vec(), ..Registry::default() });
     let shelves = user.shelves().into_iter();
     let sources = shelves.flat_map(|shelf| sources_of_shelf(&shelf, names_in(&shelf.folder)));
     let by_tools = sources.filter_map(|source| announced_in(&source, &registry, listening));

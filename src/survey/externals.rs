@@ -1,5 +1,6 @@
 //! Finds the servers that somebody else started: whatever of this user's listens and works inside a registered repo.
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
@@ -51,20 +52,26 @@ struct Reading {
 }
 
 /// The registered repos by where they are: one look at many processes asks a thousand repos of each.
-struct Roots<'a>(HashMap<&'a Path, &'a Repo>);
+struct Roots<'a> {
+    repos: &'a [Repo],
+    /// Made when somebody asks: most looks find nothing new.
+    by_root: OnceCell<HashMap<&'a Path, &'a Repo>>,
+}
 
 impl<'a> Roots<'a> {
     fn of(repos: &'a [Repo]) -> Self {
-        Self(repos.iter().map(|repo| (repo.root.as_path(), repo)).collect())
+        Self { repos, by_root: OnceCell::new() }
     }
 
     /// The innermost repo that holds `path`.
     fn holding(&self, path: &Path) -> Option<&'a Repo> {
-        path.ancestors().find_map(|folder| self.0.get(folder).copied())
+        let by_root =
+            self.by_root.get_or_init(|| self.repos.iter().map(|repo| (repo.root.as_path(), repo)).collect());
+        path.ancestors().find_map(|folder| by_root.get(folder).copied())
     }
 
     fn named(&self, name: &str) -> Option<&'a Repo> {
-        self.0.values().find(|repo| repo.name == name).copied()
+        self.repos.iter().find(|repo| repo.name == name)
     }
 }
 
@@ -78,7 +85,7 @@ struct Group {
 }
 
 impl Finder {
-    /// What is found for each of these repos, by name; every repo is named. Sockets that `is_ours` knows are left out,
+    /// What is found in these repos, by their names; those in which nothing is are left out. Sockets that `is_ours` knows are left out,
     /// and so is everything below a shim, whoever's.
     pub fn find(
         &mut self,
@@ -88,13 +95,11 @@ impl Finder {
         announced: &[Announced],
         effort: Effort,
     ) -> BTreeMap<String, Vec<External>> {
-        let mut found: BTreeMap<String, Vec<External>> =
-            repos.iter().map(|repo| (repo.name.clone(), Vec::new())).collect();
+        let mut found: BTreeMap<String, Vec<External>> = BTreeMap::new();
         let registry = Roots::of(repos);
-        let roots: Vec<PathBuf> = repos.iter().map(|repo| repo.root.clone()).collect();
         let mut effort = effort;
-        if roots != self.roots {
-            self.roots = roots;
+        if !self.roots.iter().eq(repos.iter().map(|repo| &repo.root)) {
+            self.roots = repos.iter().map(|repo| repo.root.clone()).collect();
             effort = Effort::All;
         }
         let uid = process::own_uid();
