@@ -113,10 +113,8 @@ async fn holder(address: SocketAddr) -> String {
     let found = tokio::task::spawn_blocking(move || {
         // A wildcard takes the port from both families: one that is told as 0.0.0.0 may be of both.
         let is_in_the_way = |ip: IpAddr| ip == address.ip() || ip.is_unspecified();
-        let listening = sockets::listening().ok()?;
-        let mut there =
-            listening.iter().filter(|socket| socket.port == address.port() && is_in_the_way(socket.address));
-        there.find_map(sockets::holder_of)
+        let on_port = sockets::listening_on(address.port()).ok()?;
+        on_port.iter().filter(|socket| is_in_the_way(socket.address)).find_map(sockets::holder_of)
     });
     // The threads for it may all be waiting for a stalled file system.
     match tokio::time::timeout(HOLDER_PATIENCE, found).await {

@@ -123,9 +123,8 @@ impl Launch {
     }
 
     fn taken(&self, port: u16) -> String {
-        let listening = sockets::listening().unwrap_or_default();
-        let socket = listening.iter().find(|socket| socket.port == port);
-        socket.map_or_else(|| format!("port {port} is taken"), |socket| taken_by(socket, &self.store))
+        let on_port = sockets::listening_on(port).unwrap_or_default();
+        on_port.first().map_or_else(|| format!("port {port} is taken"), |socket| taken_by(socket, &self.store))
     }
 
     /// What a terminal has, then ours, then the repo's.

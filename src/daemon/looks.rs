@@ -419,12 +419,9 @@ impl Looker {
         });
         let words: Vec<&str> = telling.flat_map(|line| line.split(|c: char| !c.is_ascii_digit())).collect();
         let ports = words.iter().filter_map(|word| word.parse::<u16>().ok());
-        let mut ports = ports.filter(|port| *port > 0 && Some(*port) != asked).peekable();
-        // Most have no such words, and a restart need not wait for the list of all sockets.
-        ports.peek()?;
-        let listening = sockets::listening().ok()?;
-        let socket = ports.into_iter().find_map(|port| listening.iter().find(|socket| socket.port == port))?;
-        Some(taken_by(socket, &self.store))
+        let mut ports = ports.filter(|port| *port > 0 && Some(*port) != asked);
+        let socket = ports.find_map(|port| sockets::listening_on(port).ok()?.first().copied())?;
+        Some(taken_by(&socket, &self.store))
     }
 }
 

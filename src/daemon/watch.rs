@@ -2,7 +2,7 @@
 //! answer can concern it.
 
 use std::collections::{HashMap, HashSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -154,10 +154,9 @@ struct Watching {
 /// Between two looks at the sockets while every tree is calm: a port that moves is followed within 2 s, and so is
 /// a server found that somebody else started, which takes a look at its process and perhaps a question to its ports.
 const CALM: Duration = Duration::from_millis(1_500);
-/// How often it is looked where the trees work, rarer where there are many. That their repo itself is moved is told at
-/// once; this is for the folders above it.
+/// How often it is looked where the trees work. That their repo itself is moved is told at once; this is for the folders
+/// above it.
 const FOLLOW_EVERY: Duration = Duration::from_secs(6);
-const FOLLOW_EACH: Duration = Duration::from_millis(60);
 /// Between two walks of one tree for sockets that may be its own, but are not on its port.
 const WALK_PAUSE: Duration = Duration::from_millis(15);
 /// Looks take at most one part in so many and one of the time.
@@ -269,8 +268,7 @@ impl Watching {
             Err(error) => return tracing::warn!("cannot list the listening sockets: {error}"),
         };
         let now = Instant::now();
-        let trees = u32::try_from(self.trees.len()).unwrap_or(u32::MAX);
-        let must_follow = now.duration_since(self.followed) >= FOLLOW_EVERY.max(FOLLOW_EACH.saturating_mul(trees));
+        let must_follow = now.duration_since(self.followed) >= FOLLOW_EVERY;
         let mut view = std::mem::take(&mut self.view);
         if self.is_stirred || must_follow || listening != view.listening {
             view = self.view(listening, must_follow);
@@ -301,23 +299,26 @@ impl Watching {
         self.view = view;
     }
 
-    /// Tells of the repos whose servers' folders got another name, or are gone. Of those that work in one folder, one is
+    /// Tells of the repos whose servers' folders got another name, or are gone. Of the repos that lie in one folder, one is
     /// asked for all; when that has moved, each. Asks the kernel of the process and no file system, which may hang.
     fn follow(&mut self) {
-        let mut stays: HashSet<PathBuf> = HashSet::new();
+        let mut stays: HashSet<&Path> = HashSet::new();
         for (id, tree) in &mut self.trees {
             let owner = tree.owner();
-            let before = tree.folder.take();
-            if before.as_ref().is_some_and(|(pid, folder)| Some(*pid) == owner && stays.contains(folder)) {
-                tree.folder = before;
+            let repo = tree.watched.words.repo.as_deref();
+            let above = repo.and_then(Path::parent);
+            let is_known = tree.folder.as_ref().is_some_and(|(pid, _)| Some(*pid) == owner);
+            if is_known && above.is_some_and(|above| stays.contains(above)) {
                 continue;
             }
+            let before = tree.folder.take();
             tree.folder = owner.and_then(|pid| Some((pid, process::working_dir(pid)?)));
             match (before, &tree.folder) {
                 (Some((_, before)), Some((_, now))) if before != *now => {
                     let _ = self.post.send(Message::Dirty(id.repo.clone()));
                 }
-                (Some((_, folder)), Some(_)) => drop(stays.insert(folder)),
+                // One that works elsewhere tells nothing of its repo.
+                (Some(_), Some((_, now))) if repo.is_some_and(|repo| now.starts_with(repo)) => stays.extend(above),
                 _ => {}
             }
         }

@@ -44,8 +44,7 @@ pub(super) fn turn_lock(file: &Path) -> Option<PathBuf> {
 }
 
 fn holder_of(port: u16) -> Option<(u32, String)> {
-    let all = sockets::listening().ok()?;
-    all.iter().filter(|socket| socket.port == port).find_map(sockets::holder_of)
+    sockets::listening_on(port).ok()?.iter().find_map(sockets::holder_of)
 }
 
 fn hash(what: impl Hash) -> u64 {

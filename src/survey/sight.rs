@@ -25,7 +25,7 @@ trait System {
     fn look(&self, pid: u32) -> io::Result<Life>;
     fn started_at(&self, instance: &Instance) -> Option<Timestamp>;
     fn inner_pid(&self, pid: u32) -> Option<u32>;
-    fn listening(&self) -> io::Result<Vec<Listening>>;
+    fn listening_on(&self, port: u16) -> io::Result<Vec<Listening>>;
     fn owned_by(&self, pids: &[u32], sockets: &[Listening]) -> Owned;
     fn descendants(&self, pid: u32) -> Vec<u32>;
     fn holder_of(&self, socket: &Listening) -> Option<(u32, String)>;
@@ -58,8 +58,8 @@ impl System for ThisMachine {
         process::inner_pid(pid)
     }
 
-    fn listening(&self) -> io::Result<Vec<Listening>> {
-        sockets::listening()
+    fn listening_on(&self, port: u16) -> io::Result<Vec<Listening>> {
+        sockets::listening_on(port)
     }
 
     fn owned_by(&self, pids: &[u32], sockets: &[Listening]) -> Owned {
@@ -106,9 +106,8 @@ fn alive(system: &impl System, instance: Instance, sockets: &SocketEvidence, rec
 
 /// No such number here; it may be one inside a container whose port is seen from outside.
 fn gone(system: &impl System, record: &PortFile) -> ProcessEvidence {
-    let listening = system.listening().unwrap_or_default();
-    let on_port = listening.iter().find(|socket| socket.port == record.port);
-    let holder = on_port.and_then(|socket| system.holder_of(socket));
+    let on_port = system.listening_on(record.port).unwrap_or_default();
+    let holder = on_port.first().and_then(|socket| system.holder_of(socket));
     match holder {
         Some((pid, _)) if system.inner_pid(pid) == Some(record.pid) => ProcessEvidence::Elsewhere,
         _ => ProcessEvidence::Gone,
@@ -116,8 +115,8 @@ fn gone(system: &impl System, record: &PortFile) -> ProcessEvidence {
 }
 
 fn sockets_of(system: &impl System, instance: &Instance, port: u16) -> SocketEvidence {
-    let on_port: Vec<Listening> = match system.listening() {
-        Ok(all) => all.into_iter().filter(|socket| socket.port == port).collect(),
+    let on_port = match system.listening_on(port) {
+        Ok(on_port) => on_port,
         Err(error) => return SocketEvidence::Unknown(error.to_string()),
     };
     if on_port.is_empty() {

@@ -32,11 +32,22 @@ pub struct Owned {
 
 /// Every listening TCP socket of this network namespace: two netlink dumps, 0.03 ms.
 pub fn listening() -> io::Result<Vec<Listening>> {
+    dump(None)
+}
+
+/// Those on one port; the kernel tells of no others, unless it is asked for port 0.
+pub fn listening_on(port: u16) -> io::Result<Vec<Listening>> {
+    let mut found = dump(Some(port))?;
+    found.retain(|socket| socket.port == port);
+    Ok(found)
+}
+
+fn dump(port: Option<u16>) -> io::Result<Vec<Listening>> {
     let fd = socket_with(AddressFamily::NETLINK, SocketType::DGRAM, SocketFlags::CLOEXEC, Some(netlink::SOCK_DIAG))?;
     let mut found = Vec::new();
     let mut buffer = vec![0; 32 * 1024];
     for family in [AddressFamily::INET, AddressFamily::INET6] {
-        send(&fd, &dump_request(family), SendFlags::empty())?;
+        send(&fd, &dump_request(family, port), SendFlags::empty())?;
         loop {
             let (_, length) = recv(&fd, &mut buffer[..], RecvFlags::TRUNC)?;
             let Some(message) = buffer.get(..length) else {
@@ -104,8 +115,9 @@ const IPPROTO_TCP: u8 = 6;
 const TCP_LISTEN: u32 = 10;
 const HEADER: usize = 16;
 
-/// `nlmsghdr` and `inet_diag_req_v2`: 16 + 56 bytes in the machine's byte order.
-fn dump_request(family: AddressFamily) -> [u8; 72] {
+/// `nlmsghdr` and `inet_diag_req_v2`: 16 + 56 bytes in the machine's byte order, the port in that of the network. Port 0 is
+/// any.
+fn dump_request(family: AddressFamily, port: Option<u16>) -> [u8; 72] {
     let mut request = [0; 72];
     request[0..4].copy_from_slice(&72_u32.to_ne_bytes());
     request[4..6].copy_from_slice(&SOCK_DIAG_BY_FAMILY.to_ne_bytes());
@@ -113,6 +125,7 @@ fn dump_request(family: AddressFamily) -> [u8; 72] {
     request[16] = u8::try_from(family.as_raw()).unwrap_or(0);
     request[17] = IPPROTO_TCP;
     request[20..24].copy_from_slice(&(1_u32 << TCP_LISTEN).to_ne_bytes());
+    request[24..26].copy_from_slice(&port.unwrap_or(0).to_be_bytes());
     request
 }
 
@@ -186,6 +199,9 @@ mod tests {
             let found = owned.sockets.iter().find(|(s, _)| s.port == local.port() && s.address == local.ip());
             assert_eq!(found.map(|(_, pid)| *pid), Some(me), "{address}");
             assert_eq!(found.unwrap().0.uid, process::own_uid());
+            let mut on_port = all;
+            on_port.retain(|socket| socket.port == local.port());
+            assert_eq!(listening_on(local.port()).unwrap(), on_port, "{address}");
         }
     }
 

@@ -47,6 +47,13 @@ pub fn listening() -> io::Result<Vec<Listening>> {
     Ok(v4.iter().map(read_v4).chain(v6.iter().map(read_v6)).collect())
 }
 
+/// Those on one port.
+pub fn listening_on(port: u16) -> io::Result<Vec<Listening>> {
+    let mut found = listening()?;
+    found.retain(|socket| socket.port == port);
+    Ok(found)
+}
+
 /// Which of `sockets` the processes `pids` hold.
 pub fn owned_by(pids: &[u32], sockets: &[Listening]) -> Owned {
     let mut owned = Owned::default();

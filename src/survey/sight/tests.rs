@@ -81,7 +81,7 @@ impl System for World<'_> {
         number(&self.process(pid)?["inner"])
     }
 
-    fn listening(&self) -> io::Result<Vec<Listening>> {
+    fn listening_on(&self, port: u16) -> io::Result<Vec<Listening>> {
         if let Some(why) = self.told("unseen").as_str() {
             return Err(io::Error::other(why));
         }
@@ -91,7 +91,7 @@ impl System for World<'_> {
             id: id as u64,
             uid: 0,
         };
-        Ok(self.each("sockets").enumerate().map(listening).collect())
+        Ok(self.each("sockets").enumerate().map(listening).filter(|socket| socket.port == port).collect())
     }
 
     fn owned_by(&self, pids: &[u32], sockets: &[Listening]) -> Owned {
