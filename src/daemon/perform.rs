@@ -27,7 +27,7 @@ use crate::os::files::{FileError, Folder, Stamp, stamp_of};
 use crate::os::{sockets, tree};
 use crate::portfile::{EXTERNAL, PortFile, WRITER};
 use crate::settings::Repo;
-use crate::supervisor::{Attention, Effect, Event, Fleet, Found, Plan, Probe, Socket};
+use crate::supervisor::{Attention, Effect, Event, Fleet, Found, Plan, Probe, Sight, Socket};
 use crate::survey::{
     LastRun, Note, Remembered, Spot, Store, Words, WriteError, announcing, forget, remembered_plans_of, run_record,
     sight_of, write_note,
@@ -59,6 +59,8 @@ pub(super) struct Performer {
     readings: u64,
     /// Which one that was.
     registry: Option<Stamp>,
+    /// What was seen at the start of servers that ran already, until they are watched.
+    recalled: ById<(u64, Sight)>,
     /// Repos that were not looked at since the daemon began.
     unseen: HashSet<String>,
     /// Those of which nothing at all has come back since: they hang, or are being looked at yet.
@@ -102,6 +104,7 @@ impl Performer {
             registered_since: ByRepo::new(),
             readings: 0,
             registry: None,
+            recalled: ById::new(),
             unseen: HashSet::new(),
             unknown: HashSet::new(),
             beginning,
@@ -153,6 +156,9 @@ impl Performer {
                 // What serves is told as serving from the first answer on.
                 let sight = sight_of(&shim, asked, &listening, Some(&words));
                 ours.extend(sight.sockets.iter().map(|socket| socket.id));
+                if !sight.sockets.is_empty() {
+                    self.recalled.insert(id.clone(), (generation, sight.clone()));
+                }
                 events.push(Event::Seen { id, generation, sight });
             }
         }
@@ -460,7 +466,8 @@ impl Performer {
                 self.follow_shim(&id, &shim);
                 let Some((root, plan)) = fleet.plan(&id) else { return };
                 let words = Words::of(root, plan, &id, self.store.places());
-                self.sockets.watch(id, Watched { generation, shim, asked_port, attention, words });
+                let seen = self.recalled.remove(&id).filter(|(of, _)| *of == generation).map(|(_, sight)| sight);
+                self.sockets.watch(id, Watched { generation, shim, asked_port, attention, words, seen });
             }
             Effect::Look { id } => self.sockets.look_now(id),
             Effect::Unwatch { id } => {

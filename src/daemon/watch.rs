@@ -43,6 +43,8 @@ pub(super) struct Watched {
     pub(super) asked_port: u16,
     pub(super) attention: Attention,
     pub(super) words: Words,
+    /// What was seen of it a moment ago; it is not walked again for that.
+    pub(super) seen: Option<Sight>,
 }
 
 impl SocketWatch {
@@ -204,12 +206,17 @@ impl Watching {
         self.is_stirred = true;
         match order {
             Order::Watch(order) => {
-                let (id, watched) = *order;
+                let (id, mut watched) = *order;
                 let now = Instant::now();
+                let seen = watched.seen.take();
                 // The same life watched with another attention: what was seen of it still holds.
                 let known = self.trees.remove(&id).filter(|tree| tree.watched.generation == watched.generation);
-                let must_look = known.is_none();
-                let sight = known.and_then(|tree| tree.sight);
+                let (must_look, may_own) = match &known {
+                    Some(tree) => (tree.must_look || tree.unproven.is_some(), tree.may_own),
+                    None => (seen.is_none(), seen.is_none()),
+                };
+                let may_own = may_own || watched.attention == Attention::Close;
+                let sight = known.and_then(|tree| tree.sight).or(seen);
                 self.trees.insert(
                     id,
                     Tree {
@@ -219,7 +226,7 @@ impl Watching {
                         sight,
                         unproven: None,
                         must_look,
-                        may_own: true,
+                        may_own,
                         folder: None,
                         heard: now,
                         version: Vec::new(),
@@ -231,8 +238,9 @@ impl Watching {
             Order::Learn(order) => {
                 let (id, words) = *order;
                 if let Some(tree) = self.trees.get_mut(&id).filter(|tree| tree.watched.words != words) {
+                    let announce = [&tree.watched.words.announce, &words.announce];
+                    tree.must_look |= announce.iter().any(|announce| announce.is_some()) || !tree.is_plain();
                     tree.watched.words = words;
-                    tree.must_look = true;
                 }
             }
             Order::LookNow(id) => {
@@ -393,16 +401,20 @@ impl Tree {
         }
     }
 
+    /// True when its sockets alone tell which port is its own, as far as they are known.
+    fn is_plain(&self) -> bool {
+        let sockets = self.sight.as_ref().map(|sight| sight.sockets.as_slice()).unwrap_or_default();
+        sockets.iter().all(|socket| socket.port == sockets[0].port)
+            || sockets.iter().any(|socket| socket.port == self.watched.asked_port)
+    }
+
     /// True while its sockets alone do not tell which port is its own.
     fn needs_words(&self) -> bool {
         let Some(sight) = self.sight.as_ref().filter(|sight| !sight.sockets.is_empty()) else { return false };
-        let first = sight.sockets[0].port;
-        let is_plain = sight.sockets.iter().all(|socket| socket.port == first)
-            || sight.sockets.iter().any(|socket| socket.port == self.watched.asked_port);
         match &self.watched.words.announce {
             // What was said once in a log is not unsaid.
             Some(announce) => announce.path.is_some() || sight.announced.is_none(),
-            None => !is_plain && sight.hints.iter().all(|hint| sight.sockets.iter().all(|s| s.port != *hint)),
+            None => !self.is_plain() && sight.hints.iter().all(|hint| sight.sockets.iter().all(|s| s.port != *hint)),
         }
     }
 

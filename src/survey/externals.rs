@@ -85,8 +85,8 @@ struct Group {
 }
 
 impl Finder {
-    /// What is found in these repos, by their names; those in which nothing is are left out. Sockets that `is_ours` knows are left out,
-    /// and so is everything below a shim, whoever's.
+    /// What is found in these repos, by their names; those in which nothing is are left out. Sockets that `is_ours` knows
+    /// are left out, and so is everything below a shim, whoever's.
     pub fn find(
         &mut self,
         repos: &[Repo],
