@@ -65,8 +65,7 @@ impl<'a> Roots<'a> {
 
     /// The innermost repo that holds `path`.
     fn holding(&self, path: &Path) -> Option<&'a Repo> {
-        let by_root =
-            self.by_root.get_or_init(|| self.repos.iter().map(|repo| (repo.root.as_path(), repo)).collect());
+        let by_root = self.by_root.get_or_init(|| self.repos.iter().map(|repo| (repo.root.as_path(), repo)).collect());
         path.ancestors().find_map(|folder| by_root.get(folder).copied())
     }
 
