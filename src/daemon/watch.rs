@@ -239,7 +239,8 @@ impl Watching {
                 let (id, words) = *order;
                 if let Some(tree) = self.trees.get_mut(&id).filter(|tree| tree.watched.words != words) {
                     let announce = [&tree.watched.words.announce, &words.announce];
-                    tree.must_look |= announce.iter().any(|announce| announce.is_some()) || !tree.is_plain();
+                    let is_plain = tree.sight.as_ref().is_none_or(|sight| sight.is_plain(tree.watched.asked_port));
+                    tree.must_look |= !is_plain || announce.iter().any(|announce| announce.is_some());
                     tree.watched.words = words;
                 }
             }
@@ -401,20 +402,16 @@ impl Tree {
         }
     }
 
-    /// True when its sockets alone tell which port is its own, as far as they are known.
-    fn is_plain(&self) -> bool {
-        let sockets = self.sight.as_ref().map(|sight| sight.sockets.as_slice()).unwrap_or_default();
-        sockets.iter().all(|socket| socket.port == sockets[0].port)
-            || sockets.iter().any(|socket| socket.port == self.watched.asked_port)
-    }
-
     /// True while its sockets alone do not tell which port is its own.
     fn needs_words(&self) -> bool {
         let Some(sight) = self.sight.as_ref().filter(|sight| !sight.sockets.is_empty()) else { return false };
         match &self.watched.words.announce {
             // What was said once in a log is not unsaid.
             Some(announce) => announce.path.is_some() || sight.announced.is_none(),
-            None => !self.is_plain() && sight.hints.iter().all(|hint| sight.sockets.iter().all(|s| s.port != *hint)),
+            None => {
+                !sight.is_plain(self.watched.asked_port)
+                    && sight.hints.iter().all(|hint| sight.sockets.iter().all(|s| s.port != *hint))
+            }
         }
     }
 

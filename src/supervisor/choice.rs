@@ -15,6 +15,14 @@ pub struct Sight {
     pub announced: Option<u16>,
 }
 
+impl Sight {
+    /// True when its sockets alone tell which port is the server's own: all are on one, or one is on what it was given.
+    pub fn is_plain(&self, asked_port: u16) -> bool {
+        let mut ports = self.sockets.iter().map(|socket| socket.port);
+        ports.clone().all(|port| port == self.sockets[0].port) || ports.any(|port| port == asked_port)
+    }
+}
+
 /// A listening socket of a tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Socket {

@@ -91,8 +91,7 @@ impl Words {
     /// Adds what the server itself says of its port: where there is a choice, and where its settings name a place.
     pub(crate) fn tell(&self, asked_port: u16, sight: &mut Sight) {
         let ports: Vec<u16> = sight.sockets.iter().map(|socket| socket.port).collect();
-        let is_plain = ports.iter().all(|port| *port == ports[0]) || ports.contains(&asked_port);
-        if !is_plain && self.announce.is_none() {
+        if !sight.is_plain(asked_port) && self.announce.is_none() {
             let owners: Vec<u32> = sight.sockets.iter().map(|socket| socket.owner.pid).collect();
             sight.hints.extend(self.hints(&owners, &ports));
         }
