@@ -6,7 +6,7 @@ use super::args::{Schema, SchemaOf};
 use super::output;
 use crate::api::Failure;
 use crate::daemon;
-use crate::os::files::{Durability, FileError, Folder};
+use crate::os::files::{Durability, FileError, read_small};
 use crate::portfile;
 use crate::settings::{MANIFEST_NAME, MANIFEST_SCHEMA, USER_SCHEMA};
 use crate::survey;
@@ -39,7 +39,7 @@ pub(super) fn leave_copy(root: &Path) {
 
 fn names_copy(root: &Path) -> bool {
     let is_directive = |line: &[u8]| line.trim_ascii() == DIRECTIVE.as_bytes();
-    let text = Folder::open(root).and_then(|folder| folder.read(MANIFEST_NAME, MOST_BYTES));
+    let text = read_small(&root.join(MANIFEST_NAME), MOST_BYTES);
     text.is_ok_and(|(bytes, _)| bytes.split(|byte| *byte == b'\n').any(is_directive))
 }
 

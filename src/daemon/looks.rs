@@ -255,14 +255,20 @@ impl Looker {
         // Watched first, read after: a change in between is seen by one or the other. What may hang is asked before the
         // lock is taken.
         let new_marks = marks_of(repo);
-        if occasion != Occasion::Rescan || marks != Some(new_marks) {
+        let must_watch = occasion != Occasion::Rescan || marks != Some(new_marks);
+        let must_look = must_watch || !self.worktrees.are_as_they_were(repo);
+        let worktrees = if must_look { Worktrees::kept_at(repo) } else { None };
+        if must_watch {
             let mut wanted = folders_of(&repo.root, servers.iter().map(|(name, default)| (name.as_str(), *default)));
-            wanted.extend(self.worktrees.folder(repo).map(|folder| (folder.clone(), folder_mark(&folder))));
+            let of_worktrees = worktrees.as_ref().and_then(|kept_at| self.worktrees.folder(kept_at));
+            wanted.extend(of_worktrees.map(|folder| (folder.clone(), folder_mark(&folder))));
             if let Ok(mut folders) = folders.lock() {
                 folders.attach(&repo.name, wanted);
             }
         }
-        self.worktrees.look(repo, occasion);
+        if let Some(kept_at) = worktrees {
+            self.worktrees.look(repo, kept_at);
+        }
         let mut recalled = Vec::new();
         if occasion.recalls() {
             // Before the files are judged: what a killed shim left behind is ended, and serves nobody.
@@ -345,6 +351,10 @@ impl Looker {
     /// What became of a server while no daemon watched.
     fn recall(&self, id: &ServerId, occasion: Occasion, gets_on: &dyn Fn()) -> Vec<Event> {
         let place = self.store.places().server(id);
+        // It never ran: one question instead of one for each of its notes.
+        if !place.0.exists() {
+            return Vec::new();
+        }
         if let (Some(port), Ok(mut ports)) = (last_port(&place), self.ports.lock()) {
             ports.remember(id, port);
         }

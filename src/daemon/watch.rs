@@ -177,16 +177,22 @@ const READ_RARELY: Duration = Duration::from_secs(15);
 
 impl Watching {
     fn run(mut self, inbox: &Receiver<Order>) {
+        let mut looked = Instant::now();
         loop {
-            let order = match self.pause() {
+            let due = self.pause().map(|pause| looked + pause);
+            let order = match due {
                 None => inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
-                Some(pause) => inbox.recv_timeout(pause),
+                Some(due) => inbox.recv_timeout(due.saturating_duration_since(Instant::now())),
             };
             match order {
                 Ok(order) => {
-                    self.take(order);
+                    let mut is_of_use = self.take(order);
                     while let Ok(order) = inbox.try_recv() {
-                        self.take(order);
+                        is_of_use |= self.take(order);
+                    }
+                    // As when a daemon with a thousand repos begins: each tells the words of servers that do not run.
+                    if !is_of_use && due.is_none_or(|due| Instant::now() < due) {
+                        continue;
                     }
                 }
                 Err(RecvTimeoutError::Timeout) => {}
@@ -194,7 +200,8 @@ impl Watching {
             }
             let begun = Instant::now();
             self.look();
-            self.cost = begun.elapsed();
+            looked = Instant::now();
+            self.cost = looked.duration_since(begun);
             // The next look would be late for it.
             if lock(&self.reminder).take_if(|by| begun + CALM > *by).is_some() {
                 let _ = self.post.send(Message::Rescan);
@@ -202,9 +209,9 @@ impl Watching {
         }
     }
 
-    fn take(&mut self, order: Order) {
-        self.is_stirred = true;
-        match order {
+    /// False when it changes nothing that a look goes by.
+    fn take(&mut self, order: Order) -> bool {
+        let is_of_use = match order {
             Order::Watch(order) => {
                 let (id, mut watched) = *order;
                 let now = Instant::now();
@@ -232,24 +239,28 @@ impl Watching {
                         version: Vec::new(),
                     },
                 );
+                true
             }
-            Order::Strangers(minds) => self.minds_strangers = minds,
-            Order::Unwatch(id) => drop(self.trees.remove(&id)),
+            Order::Strangers(minds) => std::mem::replace(&mut self.minds_strangers, minds) != minds,
+            Order::Unwatch(id) => self.trees.remove(&id).is_some(),
             Order::Learn(order) => {
                 let (id, words) = *order;
-                if let Some(tree) = self.trees.get_mut(&id).filter(|tree| tree.watched.words != words) {
+                let known = self.trees.get_mut(&id).filter(|tree| tree.watched.words != words);
+                known.is_some_and(|tree| {
                     let announce = [&tree.watched.words.announce, &words.announce];
                     let is_plain = tree.sight.as_ref().is_none_or(|sight| sight.is_plain(tree.watched.asked_port));
                     tree.must_look |= !is_plain || announce.iter().any(|announce| announce.is_some());
                     tree.watched.words = words;
-                }
+                    true
+                })
             }
-            Order::LookNow(id) => {
-                if let Some(tree) = self.trees.get_mut(&id) {
-                    tree.must_look = true;
-                }
-            }
-        }
+            Order::LookNow(id) => self.trees.get_mut(&id).is_some_and(|tree| {
+                tree.must_look = true;
+                true
+            }),
+        };
+        self.is_stirred |= is_of_use;
+        is_of_use
     }
 
     /// How long to wait: by the youngest tree that is watched closely. A server that listens at once is seen within a

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::looks::{Occasion, again};
+use super::looks::again;
 use super::message::Message;
 use super::ports::PortBook;
 use crate::model::{Instance, Offer, Timestamp};
@@ -43,6 +43,13 @@ struct State {
     offers: BTreeMap<String, Vec<Offer>>,
 }
 
+/// Where the worktrees of a repo are kept, as it was found at one moment.
+pub(super) struct KeptAt {
+    dot_git: Option<Stamp>,
+    /// What they all share; `None` for a repo that is none of git's.
+    common: Option<PathBuf>,
+}
+
 /// One that is not there is looked for again after this long: tools that replace one remove it first.
 const GONE_FOR: Duration = Duration::from_millis(400);
 /// One that is being made is looked at again after this long.
@@ -53,28 +60,32 @@ impl Worktrees {
         Self { store, post, ports, state: Arc::default() }
     }
 
-    /// What is to be watched beside the repo itself. A worktree's own entry needs nothing: its repo tells of it.
-    pub(super) fn folder(&self, repo: &Repo) -> Option<PathBuf> {
-        if repo.worktree.is_some() || self.setting() == Setting::Off {
+    /// Where a repo's worktrees are kept; `None` for a worktree's own entry, of which its repo tells. May hang when a file
+    /// system does.
+    pub(super) fn kept_at(repo: &Repo) -> Option<KeptAt> {
+        if repo.worktree.is_some() {
             return None;
-        }
-        common_dir(&repo.root).map(|common| worktrees_folder(&common))
-    }
-
-    /// Looks at a repo's worktrees, and has the registry say what is there. May hang when a file system does.
-    pub(super) fn look(&self, repo: &Repo, occasion: Occasion) {
-        if repo.worktree.is_some() || occasion == Occasion::Rescan && self.are_as_they_were(repo) {
-            return;
         }
         // Before it is opened: what comes in between is seen by the next look.
         let dot_git = stamp_of(&repo.root.join(".git"));
-        let common = common_dir(&repo.root);
+        Some(KeptAt { dot_git, common: common_dir(&repo.root) })
+    }
+
+    /// What is to be watched beside the repo itself.
+    pub(super) fn folder(&self, kept_at: &KeptAt) -> Option<PathBuf> {
+        let common = kept_at.common.as_ref().filter(|_| self.setting() != Setting::Off);
+        common.map(|common| worktrees_folder(common))
+    }
+
+    /// Looks at a repo's worktrees, and has the registry say what is there. May hang when a file system does.
+    pub(super) fn look(&self, repo: &Repo, kept_at: KeptAt) {
+        let KeptAt { dot_git, common } = kept_at;
         let Some(common) = common else {
             self.lock().not_gits.insert(repo.name.clone(), dot_git);
             return;
         };
         self.lock().not_gits.remove(&repo.name);
-        // Likewise.
+        // Before it is read, as above.
         let folder = worktrees_folder(&common);
         let stamp = stamp_of(&folder);
         let Some(found) = worktrees_in(&common) else { return };

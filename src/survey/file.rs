@@ -223,6 +223,10 @@ impl Spot {
     }
 
     fn read(&self) -> Result<(Vec<u8>, Stamp), FileError> {
+        // Most repos have none: to open one would wake whoever watches it.
+        if self.below.iter().next().is_some_and(|first| is_missing(&self.base.join(first))) {
+            return Err(FileError::Missing);
+        }
         self.folder()?.read(&self.name, MAX_BYTES)
     }
 
@@ -238,6 +242,11 @@ impl Spot {
         own_folder(&self.base)?;
         Folder::open(&self.base)?.make_beneath(&self.below)
     }
+}
+
+/// True when nothing has that name, not even a link that leads nowhere.
+fn is_missing(path: &Path) -> bool {
+    std::fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
 }
 
 /// The folder at the top of a repo that is Pierhead's there, made if it is missing.

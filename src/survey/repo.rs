@@ -10,7 +10,7 @@ use super::record::{LastRun, read_record, run_record};
 use super::watched::watched_plans;
 use crate::api::{Policy, Record};
 use crate::model::ServerId;
-use crate::os::files::{FileError, Folder, Stamp, stamp_of};
+use crate::os::files::{FileError, Stamp, read_small, stamp_of};
 use crate::paths::{Places, ServerPlace, port_file_of};
 use crate::settings::detect::{Detection, Entry, Reader, Thoroughness, detect};
 use crate::settings::{Approval, MANIFEST_NAME, Manifest, Repo, ServerSettings, Trust, approval_of};
@@ -37,8 +37,7 @@ pub fn manifest_of(root: &Path) -> Result<Manifest, String> {
 /// The same, of files that are read once.
 pub(crate) fn manifest_in(files: &Files) -> Result<Manifest, String> {
     let root = files.root.as_path();
-    let read = Folder::open(root).and_then(|folder| folder.read(MANIFEST_NAME, MAX_BYTES));
-    match read {
+    match read_small(&root.join(MANIFEST_NAME), MAX_BYTES) {
         Ok((bytes, _)) => {
             let text = String::from_utf8(bytes).map_err(|_| format!("`{MANIFEST_NAME}` is not UTF-8"))?;
             Manifest::parse(&text).map_err(|error| format!("`{MANIFEST_NAME}`: {error}"))
@@ -115,13 +114,13 @@ impl Files {
     /// Where a path really is, if that is in the repo; takes note of its version.
     fn inside(&self, relative: &Path) -> Option<PathBuf> {
         let path = self.root.join(relative);
+        // Most words of a command name no file: one question instead of one for each folder above it.
+        let stamp = stamp_of(&path)?;
         let real = if relative.as_os_str().is_empty() { path } else { crate::os::files::canonical(path).ok()? };
         if !real.starts_with(&self.root) {
             return None;
         }
-        if let Some(stamp) = stamp_of(&real) {
-            self.seen.borrow_mut().push((self.root.join(relative), stamp));
-        }
+        self.seen.borrow_mut().push((self.root.join(relative), stamp));
         Some(real)
     }
 
@@ -138,8 +137,7 @@ impl Files {
 
     fn read_now(&self, relative: &Path) -> Option<Vec<u8>> {
         let real = self.inside(relative)?;
-        let name = real.file_name()?.to_str()?;
-        Folder::open(real.parent()?).ok()?.read(name, MAX_BYTES).ok().map(|(bytes, _)| bytes)
+        read_small(&real, MAX_BYTES).ok().map(|(bytes, _)| bytes)
     }
 }
 
@@ -150,8 +148,11 @@ pub fn approval_in(files: &Files, server: &ServerSettings) -> Option<Approval> {
 
 /// Whether a server may run as it stands.
 pub(crate) fn check_trust(files: &Files, server: &ServerSettings, trust: &Trust) -> Result<(), Untrusted> {
+    approval_in(files, server).map_or(Ok(()), |approval| check_approval(files, server, trust, approval))
+}
+
+fn check_approval(files: &Files, server: &ServerSettings, trust: &Trust, approval: Approval) -> Result<(), Untrusted> {
     let root = files.root.as_path();
-    let Some(approval) = approval_in(files, server) else { return Ok(()) };
     if trust.holds(root, &server.name, &approval) {
         return Ok(());
     }
@@ -200,9 +201,8 @@ pub fn remembered_plans_of(repo: &Repo, places: &Places, which: Remembered) -> V
 }
 
 /// The text of the package scripts that a server's command may run.
-fn scripts_of(files: &Files, server: &ServerSettings) -> Vec<String> {
-    let approval = approval_in(files, server).map(|approval| approval.text).unwrap_or_default();
-    let scripts = approval.lines().filter(|line| line.starts_with("script "));
+fn scripts_in(approval: &Approval) -> Vec<String> {
+    let scripts = approval.text.lines().filter(|line| line.starts_with("script "));
     scripts.filter_map(|line| Some(line.split_once(": ")?.1.to_owned())).collect()
 }
 
@@ -226,8 +226,9 @@ pub fn plans_of(repo: &Repo, trust: &Trust, places: &Places) -> Result<Vec<Plan>
 pub(crate) fn plans_in(files: &Files, repo: &Repo, trust: &Trust, places: &Places) -> Result<Vec<Plan>, String> {
     let manifest = manifest_in(files)?;
     let plan = |settings: ServerSettings| {
-        let trusted = check_trust(files, &settings, trust).is_ok();
-        let scripts = scripts_of(files, &settings);
+        let approval = approval_in(files, &settings);
+        let scripts = approval.as_ref().map(scripts_in).unwrap_or_default();
+        let trusted = approval.is_none_or(|approval| check_approval(files, &settings, trust, approval).is_ok());
         Plan { scripts, ..plan_of(repo, settings, trusted, places) }
     };
     let mut plans: Vec<Plan> = manifest.servers.into_iter().map(plan).collect();

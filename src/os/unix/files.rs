@@ -3,9 +3,9 @@
 use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::OwnedFd;
 #[cfg(feature = "launch")]
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Component, Path, PathBuf};
 #[cfg(target_os = "linux")]
@@ -107,10 +107,6 @@ impl Stamp {
         Some(Self { device: word(0)?, inode: word(8)?, size: word(16)?, modified_ns })
     }
 
-    fn of(file: &File) -> io::Result<Self> {
-        Ok(Self::from_metadata(&file.metadata()?))
-    }
-
     fn from_metadata(meta: &std::fs::Metadata) -> Self {
         Self {
             device: meta.dev(),
@@ -154,17 +150,7 @@ impl Folder {
 
     /// Reads a regular file of at most `most` bytes. Never waits, never follows a link.
     pub fn read(&self, name: &str, most: u64) -> Result<(Vec<u8>, Stamp), FileError> {
-        let (file, stamp) = self.open_regular(name)?;
-        if stamp.size > most {
-            return Err(FileError::TooLarge { size: stamp.size, most });
-        }
-        let mut bytes = Vec::with_capacity(usize::try_from(stamp.size).unwrap_or(0) + 1);
-        file.take(most + 1).read_to_end(&mut bytes)?;
-        let size = bytes.len() as u64;
-        if size > most {
-            return Err(FileError::TooLarge { size, most });
-        }
-        Ok((bytes, stamp))
+        read_whole(self.open_regular(name)?, most)
     }
 
     /// Replaces a file whole, mode 0600: a reader sees the old bytes or the new ones, never a part.
@@ -277,13 +263,7 @@ impl Folder {
     }
 
     fn open_regular(&self, name: impl rustix::path::Arg) -> Result<(File, Stamp), FileError> {
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let file = File::from(rustix::fs::openat(&self.fd, name, flags, Mode::empty())?);
-        if !file.metadata()?.is_file() {
-            return Err(FileError::NotRegular);
-        }
-        let stamp = Stamp::of(&file)?;
-        Ok((file, stamp))
+        open_regular_at(&self.fd, name)
     }
 
     fn write_temp(&self, name: &str, bytes: &[u8], durability: Durability) -> Result<String, FileError> {
@@ -346,8 +326,30 @@ pub fn read_beginning(path: &Path, most: u64) -> Result<Vec<u8>, FileError> {
 
 /// Reads a regular file at a path, see [`Folder::read`]; links in the path's folders are followed.
 pub fn read_small(path: &Path, most: u64) -> Result<(Vec<u8>, Stamp), FileError> {
-    let (folder, name) = split(path)?;
-    Folder::open(folder)?.read(name, most)
+    split(path)?;
+    // Its folder is not opened: that would wake whoever watches it.
+    read_whole(open_regular_at(rustix::fs::CWD, path)?, most)
+}
+
+/// Opens what is at `path` if it is a regular file and no link.
+fn open_regular_at(folder: impl AsFd, path: impl rustix::path::Arg) -> Result<(File, Stamp), FileError> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = File::from(rustix::fs::openat(folder, path, flags, Mode::empty())?);
+    let meta = file.metadata()?;
+    if meta.is_file() { Ok((file, Stamp::from_metadata(&meta))) } else { Err(FileError::NotRegular) }
+}
+
+fn read_whole((file, stamp): (File, Stamp), most: u64) -> Result<(Vec<u8>, Stamp), FileError> {
+    if stamp.size > most {
+        return Err(FileError::TooLarge { size: stamp.size, most });
+    }
+    let mut bytes = Vec::with_capacity(usize::try_from(stamp.size).unwrap_or(0) + 1);
+    file.take(most + 1).read_to_end(&mut bytes)?;
+    let size = bytes.len() as u64;
+    if size > most {
+        return Err(FileError::TooLarge { size, most });
+    }
+    Ok((bytes, stamp))
 }
 
 /// Which file is at a path, and in which version, links followed; `None` when there is none.
