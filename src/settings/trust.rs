@@ -1,6 +1,8 @@
 //! `trust.toml`: what has been approved.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
 
@@ -15,7 +17,23 @@ pub struct Trust {
     /// What a later version wrote.
     #[serde(flatten)]
     pub extra: Extra,
+    #[serde(skip)]
+    order: Order,
 }
+
+/// Which approval is how manieth by directory and server, made when one is first looked for: a daemon with a thousand repos
+/// looks for a thousand. One that is out of date costs time only.
+#[derive(Debug, Clone, Default)]
+struct Order(OnceLock<Vec<usize>>);
+
+/// It says nothing of its own.
+impl PartialEq for Order {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Order {}
 
 /// One approval.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,6 +70,7 @@ impl Trust {
 
     /// Approves; replaces what was approved before.
     pub fn approve(&mut self, root: &Path, server: &str, approval: Approval) {
+        self.order = Order::default();
         self.approved.retain(|known| !(known.root == root && known.server == server));
         let Approval { text, hash } = approval;
         self.approved.push(Approved {
@@ -65,6 +84,7 @@ impl Trust {
 
     /// Forgets every approval of a directory.
     pub fn forget(&mut self, root: &Path) {
+        self.order = Order::default();
         self.approved.retain(|known| known.root != root);
     }
 
@@ -91,10 +111,22 @@ impl Trust {
     }
 
     fn of(&self, root: &Path, server: &str) -> Option<&Approved> {
-        // As bytes first: comparing paths part by part takes its time with a thousand of them.
-        let same_bytes = |known: &&Approved| known.root.as_os_str() == root.as_os_str() && known.server == server;
-        let same_path = |known: &&Approved| known.root == root && known.server == server;
-        self.approved.iter().find(same_bytes).or_else(|| self.approved.iter().find(same_path))
+        let wanted = (root.as_os_str(), server);
+        let order = self.order.0.get_or_init(|| {
+            let mut order: Vec<usize> = (0..self.approved.len()).collect();
+            order.sort_by_key(|at| self.approved.get(*at).map(Approved::key));
+            order
+        });
+        let place = order.partition_point(|at| self.approved.get(*at).map(Approved::key) < Some(wanted));
+        let first = order.get(place).and_then(|at| self.approved.get(*at)).filter(|known| known.key() == wanted);
+        // Paths may be the same and not so in bytes.
+        first.or_else(|| self.approved.iter().find(|known| known.root == root && known.server == server))
+    }
+}
+
+impl Approved {
+    fn key(&self) -> (&OsStr, &str) {
+        (self.root.as_os_str(), &self.server)
     }
 }
 
@@ -117,5 +149,34 @@ mod tests {
         assert!(!trust.holds(root, "web", &changed));
         assert_eq!(trust.difference(root, "web", &changed), "- command: a\n+ command: b\n");
         assert!(!trust.holds(Path::new("/src/other"), "web", &approval("command: a\ncwd: .\n")));
+    }
+
+    #[test]
+    fn each_of_many_is_found_whatever_was_looked_for_and_changed_before() {
+        let names = ["web", "api", "worker"];
+        let roots: Vec<PathBuf> = (0..40).map(|number| PathBuf::from(format!("/src/{}", number * 7 % 40))).collect();
+        let mut trust = Trust::default();
+        for (number, root) in roots.iter().enumerate() {
+            for name in names {
+                trust.approve(root, name, approval(&format!("{number} {name}")));
+                assert!(trust.knows(root, name) && !trust.knows(root, "other"));
+            }
+        }
+        trust.forget(&roots[3]);
+        trust.move_to(&roots[5], Path::new("/elsewhere"));
+        // Changed past all that keeps count.
+        trust.approved.swap(0, 100);
+        trust.approved.remove(50);
+        let again = Trust::parse(&trust.to_text()).unwrap();
+        assert_eq!(again, trust);
+        for trust in [trust, again] {
+            assert!(!trust.knows(&roots[3], "web") && !trust.knows(&roots[5], "web"));
+            assert!(trust.knows(Path::new("/elsewhere"), "api"));
+            let count = |(number, root): (usize, &PathBuf)| {
+                names.iter().filter(|name| trust.holds(root, name, &approval(&format!("{number} {name}")))).count()
+            };
+            assert_eq!(roots.iter().enumerate().map(count).sum::<usize>(), 40 * 3 - 7);
+            assert!(trust.knows(Path::new("/src//0/"), "web"), "the same path, written in another way");
+        }
     }
 }
