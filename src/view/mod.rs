@@ -80,6 +80,10 @@ pub fn details(server: &Status, now: Timestamp, style: Style) -> String {
 
 /// What a repo says may not control the terminal of whoever reads it: control characters are shown as what they are.
 pub fn presentable(text: &str) -> String {
+    // As nearly all text is.
+    if !text.contains(char::is_control) {
+        return text.to_owned();
+    }
     let shown = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
     text.chars().map(shown).collect()
 }
