@@ -52,21 +52,8 @@ impl SocketWatch {
     /// that no tree of ours holds.
     pub(super) fn start(post: UnboundedSender<Message>, externals: Externals) -> Self {
         let (orders, inbox) = channel();
-        let reminder = Arc::default();
-        let watching = Watching {
-            reminder: Arc::clone(&reminder),
-            post,
-            externals,
-            minds_strangers: false,
-            uid: process::own_uid(),
-            trees: HashMap::new(),
-            unowned: HashSet::new(),
-            told: HashSet::new(),
-            view: View::default(),
-            is_stirred: false,
-            followed: Instant::now(),
-            cost: Duration::ZERO,
-        };
+        let watching = Watching::new(post, externals);
+        let reminder = Arc::clone(&watching.reminder);
         let thread = std::thread::Builder::new().name("sockets".to_owned());
         if let Err(error) = thread.spawn(move || watching.run(&inbox)) {
             tracing::error!("cannot watch sockets: {error}");
@@ -176,6 +163,23 @@ const HEAR_FOR: Duration = Duration::from_mins(1);
 const READ_RARELY: Duration = Duration::from_secs(15);
 
 impl Watching {
+    fn new(post: UnboundedSender<Message>, externals: Externals) -> Self {
+        Self {
+            post,
+            externals,
+            reminder: Arc::default(),
+            minds_strangers: false,
+            uid: process::own_uid(),
+            trees: HashMap::new(),
+            unowned: HashSet::new(),
+            told: HashSet::new(),
+            view: View::default(),
+            is_stirred: false,
+            followed: Instant::now(),
+            cost: Duration::ZERO,
+        }
+    }
+
     fn run(mut self, inbox: &Receiver<Order>) {
         let mut looked = Instant::now();
         loop {
@@ -461,5 +465,84 @@ impl Tree {
             }
         };
         now.duration_since(since) >= PROVEN_AFTER
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[cfg(unix)]
+    use std::net::TcpListener;
+
+    use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+    use super::*;
+    use crate::daemon::threads::Threads;
+    use crate::paths::Places;
+
+    fn watching() -> (Watching, UnboundedReceiver<Message>) {
+        let (post, inbox) = unbounded_channel();
+        let places = Places::from_env(|_| None, Path::new("/nonexistent"));
+        let externals = Externals::start(post.clone(), Threads::new(), places);
+        (Watching::new(post, externals), inbox)
+    }
+
+    fn id() -> ServerId {
+        ServerId::new("shop", "web")
+    }
+
+    fn words(port_file: &str) -> Words {
+        Words { place: None, repo: None, announce: None, port_file: port_file.into() }
+    }
+
+    fn watch(shim: &Instance, asked_port: u16, seen: Option<Sight>) -> Order {
+        let shim = shim.clone();
+        let words = words("/one");
+        let watched = Watched { generation: 1, shim, asked_port, attention: Attention::Calm, words, seen };
+        Order::Watch(Box::new((id(), watched)))
+    }
+
+    fn learn(port_file: &str) -> Order {
+        Order::Learn(Box::new((id(), words(port_file))))
+    }
+
+    #[tokio::test]
+    async fn what_concerns_nothing_that_is_watched_is_no_reason_to_look() {
+        let (mut watching, _inbox) = watching();
+        for order in [Order::Unwatch(id()), Order::LookNow(id()), learn("/one"), Order::Strangers(false)] {
+            assert!(!watching.take(order) && !watching.is_stirred);
+        }
+        let shim = process::own_instance().expect("look at the own process");
+        assert!(watching.take(watch(&shim, 1, None)) && watching.is_stirred);
+        assert!(!watching.take(learn("/one")), "as it knows already");
+        assert!(!watching.take(Order::LookNow(ServerId::new("shop", "api"))), "another one");
+        for order in [learn("/two"), Order::LookNow(id()), Order::Strangers(true), Order::Unwatch(id())] {
+            assert!(watching.take(order));
+        }
+    }
+
+    #[cfg(unix)] // a program that does nothing until its input ends
+    #[tokio::test]
+    async fn a_tree_that_was_seen_a_moment_ago_is_not_walked_for_that() {
+        let (mut watching, mut inbox) = watching();
+        let mut shim =
+            std::process::Command::new("cat").stdin(std::process::Stdio::piped()).spawn().expect("start cat");
+        let held = process::Process::hold(shim.id()).expect("look at it").expect("it lives");
+        let listener = TcpListener::bind("127.0.0.1:0").expect("listen");
+        let port = listener.local_addr().expect("its address").port();
+        let listening = sockets::listening_on(port).expect("list the sockets");
+        let owner = process::own_instance().expect("look at the own process");
+        let socket = |of: &Listening| Socket { address: of.address, port: of.port, id: of.id, owner: owner.clone() };
+        let sight = Sight { sockets: listening.iter().map(socket).collect(), ..Sight::default() };
+        assert_eq!(sight.sockets.len(), 1);
+        watching.take(watch(held.instance(), port, Some(sight)));
+        watching.look();
+        assert!(inbox.try_recv().is_err(), "nothing is told that is known");
+        // The socket is none of the tree's, as a walk shows.
+        watching.take(Order::LookNow(id()));
+        watching.look();
+        let Ok(Message::Event(Event::Seen { sight, .. })) = inbox.try_recv() else { panic!("it is walked") };
+        assert_eq!(sight, Sight::default());
+        drop(shim.stdin.take());
+        shim.wait().expect("collect it");
     }
 }
