@@ -5,7 +5,7 @@ use std::process::ExitCode;
 // What musl brings costs a daemon of 1,000 repos half as much again to begin.
 #[cfg(target_env = "musl")]
 #[global_allocator]
-static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+static MEMORY: pierhead::os::memory::Memory = pierhead::os::memory::Memory::new();
 
 fn main() -> ExitCode {
     // Before anything else: a shim lives as long as its server and is to weigh next to nothing.

@@ -14,6 +14,7 @@
 //! | `guard` | a command whose whole tree ends with this process (feature `launch`) |
 //! | `session` | being a shim: own session, subreaper, children collected, output relayed |
 //! | `nursery` | a process that is forked instead of started anew (Linux) |
+//! | `memory` | what the static programs take their memory from (Linux with musl) |
 //! | `run_key` | what the registry starts at login (feature `cli`, Windows) |
 //! | `channel` | the local socket with the peer's user checked (feature `cli`) |
 //! | `login` | what the login shell makes of the environment (feature `cli`) |
@@ -41,6 +42,8 @@ pub use unix::{files, interrupt};
 #[cfg(windows)]
 pub use windows::{files, interrupt, process, sockets, tree};
 
+#[cfg(all(feature = "cli", target_os = "linux", target_env = "musl"))]
+pub use linux::memory;
 #[cfg(all(feature = "cli", target_os = "linux"))]
 pub use linux::{exit, nursery};
 #[cfg(all(feature = "cli", target_os = "macos"))]
