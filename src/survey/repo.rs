@@ -115,12 +115,17 @@ impl Files {
     fn inside(&self, relative: &Path) -> Option<PathBuf> {
         let path = self.root.join(relative);
         // Most words of a command name no file: one question instead of one for each folder above it.
-        let stamp = stamp_of(&path)?;
+        if !path.exists() {
+            return None;
+        }
         let real = if relative.as_os_str().is_empty() { path } else { crate::os::files::canonical(path).ok()? };
         if !real.starts_with(&self.root) {
             return None;
         }
-        self.seen.borrow_mut().push((self.root.join(relative), stamp));
+        // Windows tells no version of a folder.
+        if let Some(stamp) = stamp_of(&real) {
+            self.seen.borrow_mut().push((self.root.join(relative), stamp));
+        }
         Some(real)
     }
 
