@@ -57,12 +57,18 @@ fn two_ports(sandbox: &Sandbox, form: &str, path: &str, gate: &str, announce: &s
     repo
 }
 
-/// The two ports, by the server's own words: the other one and the main one.
+/// The two ports, by the server's own words: the other one and the main one. It may be ready before its shim has written
+/// them down.
 #[track_caller]
 fn ports_said(sandbox: &Sandbox) -> (u16, u16) {
-    let said = sandbox.run(["logs", "shop"]).ok().stdout;
-    let line = said.lines().rev().find_map(|line| line.strip_prefix("ports ")).expect("it says its ports");
-    let (other, main) = line.split_once(' ').expect("two of them");
+    let mut said = None;
+    wait_in_folder(&sandbox.path("s/pierhead/servers/shop/web"), "its ports", || {
+        let lines = sandbox.run(["logs", "shop"]).ok().stdout;
+        said = lines.lines().rev().find_map(|line| line.strip_prefix("ports ")).map(str::to_owned);
+        said.is_some()
+    });
+    let said = said.expect("it says its ports");
+    let (other, main) = said.split_once(' ').expect("two of them");
     (other.parse().unwrap(), main.parse().unwrap())
 }
 
