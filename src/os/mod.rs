@@ -14,7 +14,7 @@
 //! | `guard` | a command whose whole tree ends with this process (feature `launch`) |
 //! | `session` | being a shim: own session, subreaper, children collected, output relayed |
 //! | `nursery` | a process that is forked instead of started anew (Linux) |
-//! | `memory` | what the static programs take their memory from (Linux with musl) |
+//! | `memory` | what the static programs take their memory from (feature `cli`, Linux with musl) |
 //! | `run_key` | what the registry starts at login (feature `cli`, Windows) |
 //! | `channel` | the local socket with the peer's user checked (feature `cli`) |
 //! | `login` | what the login shell makes of the environment (feature `cli`) |
@@ -32,6 +32,7 @@ mod windows;
 pub mod lock;
 #[cfg(feature = "launch")]
 mod terms;
+mod whole;
 
 #[cfg(target_os = "linux")]
 pub use linux::{process, sockets, tree};

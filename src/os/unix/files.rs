@@ -15,6 +15,7 @@ use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::model::Timestamp;
+use crate::os::whole::read_whole;
 
 /// A folder held open: paths below it are resolved without following a link.
 #[derive(Debug)]
@@ -150,7 +151,8 @@ impl Folder {
 
     /// Reads a regular file of at most `most` bytes. Never waits, never follows a link.
     pub fn read(&self, name: &str, most: u64) -> Result<(Vec<u8>, Stamp), FileError> {
-        read_whole(self.open_regular(name)?, most)
+        let (file, stamp) = self.open_regular(name)?;
+        Ok((read_whole(file, stamp.size, most)?, stamp))
     }
 
     /// Replaces a file whole, mode 0600: a reader sees the old bytes or the new ones, never a part.
@@ -328,7 +330,8 @@ pub fn read_beginning(path: &Path, most: u64) -> Result<Vec<u8>, FileError> {
 pub fn read_small(path: &Path, most: u64) -> Result<(Vec<u8>, Stamp), FileError> {
     split(path)?;
     // Its folder is not opened: that would wake whoever watches it.
-    read_whole(open_regular_at(rustix::fs::CWD, path)?, most)
+    let (file, stamp) = open_regular_at(rustix::fs::CWD, path)?;
+    Ok((read_whole(file, stamp.size, most)?, stamp))
 }
 
 /// Opens what is at `path` if it is a regular file and no link.
@@ -337,19 +340,6 @@ fn open_regular_at(folder: impl AsFd, path: impl rustix::path::Arg) -> Result<(F
     let file = File::from(rustix::fs::openat(folder, path, flags, Mode::empty())?);
     let meta = file.metadata()?;
     if meta.is_file() { Ok((file, Stamp::from_metadata(&meta))) } else { Err(FileError::NotRegular) }
-}
-
-fn read_whole((file, stamp): (File, Stamp), most: u64) -> Result<(Vec<u8>, Stamp), FileError> {
-    if stamp.size > most {
-        return Err(FileError::TooLarge { size: stamp.size, most });
-    }
-    let mut bytes = Vec::with_capacity(usize::try_from(stamp.size).unwrap_or(0) + 1);
-    file.take(most + 1).read_to_end(&mut bytes)?;
-    let size = bytes.len() as u64;
-    if size > most {
-        return Err(FileError::TooLarge { size, most });
-    }
-    Ok((bytes, stamp))
 }
 
 /// Which file is at a path, and in which version, links followed; `None` when there is none.

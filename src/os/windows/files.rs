@@ -23,6 +23,7 @@ use super::kernel::{self, is_error, succeeded, take};
 use super::security::{self, Access};
 use crate::model::Timestamp;
 use crate::os::lock::Lock;
+use crate::os::whole::read_whole;
 
 /// A folder. Paths below it are checked part by part and links refused; unlike on Unix the folder is not held, so a
 /// part that is exchanged between the check and the use is followed. Making a link needs the right to write there.
@@ -136,16 +137,7 @@ impl Folder {
     /// Reads a regular file of at most `most` bytes. Never waits, never follows a link.
     pub fn read(&self, name: &str, most: u64) -> Result<(Vec<u8>, Stamp), FileError> {
         let (file, stamp) = open_regular(OpenOptions::new().read(true), &self.path.join(name))?;
-        if stamp.size > most {
-            return Err(FileError::TooLarge { size: stamp.size, most });
-        }
-        let mut bytes = Vec::with_capacity(usize::try_from(stamp.size).unwrap_or(0) + 1);
-        file.take(most + 1).read_to_end(&mut bytes)?;
-        let size = bytes.len() as u64;
-        if size > most {
-            return Err(FileError::TooLarge { size, most });
-        }
-        Ok((bytes, stamp))
+        Ok((read_whole(file, stamp.size, most)?, stamp))
     }
 
     /// Replaces a file whole, for this user alone: a reader sees the old bytes or the new ones, never a part.
