@@ -87,7 +87,7 @@ impl Keeper {
         let begun = Instant::now();
         let mut served: Option<Socket> = None;
         let mut candidate: Option<Socket> = None;
-        let mut shown: Option<Stamp> = None;
+        let mut shown = Shown::default();
         loop {
             let socket = self.look(served.as_ref());
             let is_new = socket != served;
@@ -96,8 +96,7 @@ impl Keeper {
                 shown = self.show(socket.as_ref());
                 served.clone_from(&socket);
                 self.told(socket.as_ref());
-            } else if served.is_some() && !is_new && self.file() != shown {
-                // Somebody has removed or replaced it.
+            } else if served.is_some() && !is_new && !shown.is_still(self.file()) {
                 shown = self.show(served.as_ref());
             }
             candidate = socket;
@@ -126,23 +125,25 @@ impl Keeper {
     }
 
     /// Writes the port file, or removes it; tells the guard which one goes at the end.
-    fn show(&mut self, socket: Option<&Socket>) -> Option<Stamp> {
-        let place = self.place.as_ref()?;
+    fn show(&mut self, socket: Option<&Socket>) -> Shown {
+        let Some(place) = &self.place else { return Shown::default() };
         let written = match socket {
             Some(socket) => match place.spot.write(&record(socket, self.name.as_deref())) {
                 // The server's own, about itself.
-                Err(WriteError::Taken { pid }) if self.guarded.members().contains(&pid) => Ok(()),
+                Err(WriteError::Taken { pid }) if self.guarded.members().contains(&pid) => Ok(self.file()),
                 written => written.map_err(|error| error.to_string()),
             },
-            None => place.spot.withdraw().map(drop).map_err(|error| error.to_string()),
+            None => place.spot.withdraw().map(|_| None).map_err(|error| error.to_string()),
         };
-        let stamp = socket.and_then(|_| stamp_of(&place.spot.path()));
-        let named = written.as_ref().ok().and(stamp.as_ref());
-        let _ = self.guarded.name_file(named);
-        if let Err(error) = written {
-            self.tell(Event::Trouble(format!("the port file could not be kept: {error}")));
+        let _ = self.guarded.name_file(written.as_ref().ok().and_then(Option::as_ref));
+        match written {
+            Ok(version) => Shown { version, is_refused: false },
+            Err(error) => {
+                let version = self.file();
+                self.tell(Event::Trouble(format!("the port file could not be kept: {error}")));
+                Shown { version, is_refused: true }
+            }
         }
-        stamp
     }
 
     fn told(&mut self, socket: Option<&Socket>) {
@@ -167,6 +168,22 @@ impl Keeper {
         if let Some(tell) = &mut self.tell {
             tell(event);
         }
+    }
+}
+
+/// How the port file was left.
+#[derive(Default)]
+struct Shown {
+    /// The file that says where the server is, or the one that stays in its place; `None` when there was none any more.
+    version: Option<Stamp>,
+    /// It could not be written, and is not tried again before something changes there.
+    is_refused: bool,
+}
+
+impl Shown {
+    /// False when somebody has removed or replaced it, be it before its version could be read.
+    fn is_still(&self, version: Option<Stamp>) -> bool {
+        self.version == version && (version.is_some() || self.is_refused)
     }
 }
 
@@ -207,5 +224,29 @@ fn end_remains(mark: &str, guard: &Instance) {
         for process in &found {
             process.wait_end(Duration::from_secs(1));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::os::files::{Durability, replace};
+
+    #[test]
+    fn a_file_is_written_again_when_it_went_or_changed_and_not_when_it_was_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let version_of = |name: &str| {
+            replace(&dir.path().join(name), name.as_bytes(), Durability::Process).unwrap();
+            stamp_of(&dir.path().join(name))
+        };
+        let (ours, other) = (version_of("ours"), version_of("other"));
+        let written = Shown { version: ours, is_refused: false };
+        assert!(written.is_still(ours));
+        assert!(!written.is_still(other) && !written.is_still(None));
+        let gone_at_once = Shown::default();
+        assert!(!gone_at_once.is_still(None), "removed before anybody could look at it");
+        let refused = Shown { version: None, is_refused: true };
+        assert!(refused.is_still(None));
+        assert!(!refused.is_still(ours));
     }
 }

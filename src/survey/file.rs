@@ -174,23 +174,24 @@ impl Spot {
 
     /// Writes it of a server that somebody else started. Whoever else says something true of the place is not
     /// contradicted: any live file stays but such a one.
-    pub fn write_external(&self, record: &PortFile) -> Result<(), WriteError> {
+    pub fn write_external(&self, record: &PortFile) -> Result<Option<Stamp>, WriteError> {
         self.write_unless(record, |claim| !claim.is_external())
     }
 
     /// Writes it. A live file stays, but for one of Pierhead's that Pierhead writes anew, and a server's own that it
-    /// writes anew itself; fields that are not ours are kept.
-    pub fn write(&self, record: &PortFile) -> Result<(), WriteError> {
+    /// writes anew itself; fields that are not ours are kept. The answer is the version that says it; `None` when somebody
+    /// has removed or replaced that already.
+    pub fn write(&self, record: &PortFile) -> Result<Option<Stamp>, WriteError> {
         self.write_unless(record, |claim| if record.is_ours() { !claim.is_ours() } else { claim.pid != record.pid })
     }
 
-    fn write_unless(&self, record: &PortFile, stays: impl Fn(&PortFile) -> bool) -> Result<(), WriteError> {
+    fn write_unless(&self, record: &PortFile, stays: impl Fn(&PortFile) -> bool) -> Result<Option<Stamp>, WriteError> {
         let wrong = |cause| WriteError::File { path: self.path(), cause };
         let folder = self.make_folder().map_err(wrong)?;
         let _lock = folder.lock().map_err(|error| wrong(error.into()))?;
         // Written anew it would say the same, and wake whoever watches it: after each start of a daemon all of them.
-        if self.says(record) {
-            return Ok(());
+        if let Some(stamp) = self.said(record) {
+            return Ok(Some(stamp));
         }
         let mut record = record.clone();
         if let Ok(Some(Sighting { claim: Some(claim), verdict, .. })) = self.inspect_once() {
@@ -199,13 +200,15 @@ impl Spot {
             }
             record.extra = claim.record.extra;
         }
-        folder.replace(&self.name, &record.to_bytes(), Durability::Process).map_err(wrong)
+        folder.replace(&self.name, &record.to_bytes(), Durability::Process).map_err(wrong)?;
+        Ok(self.said(&record))
     }
 
-    /// True when the file is there already and says just this.
-    fn says(&self, record: &PortFile) -> bool {
-        let said = self.read().ok().and_then(|(bytes, _)| PortFile::parse(&bytes).ok());
-        said.is_some_and(|said| PortFile { extra: record.extra.clone(), ..said } == *record)
+    /// The file's version when it says just this.
+    fn said(&self, record: &PortFile) -> Option<Stamp> {
+        let (bytes, stamp) = self.read().ok()?;
+        let said = PortFile::parse(&bytes).ok()?;
+        (PortFile { extra: record.extra.clone(), ..said } == *record).then_some(stamp)
     }
 
     fn remove_when(&self, permits: impl Fn(&Sighting) -> bool) -> io::Result<Option<Verdict>> {
@@ -293,6 +296,7 @@ impl Sighting {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::os::files::stamp_of;
     use crate::os::process;
     use std::net::TcpListener;
 
@@ -345,6 +349,20 @@ mod tests {
         let zombie = cfg!(windows).then_some(Stale::Zombie { pid });
         assert!(why == Stale::ProcessGone { pid } || Some(&why) == zombie.as_ref(), "{why:?}");
         assert!(spot.inspect().is_none());
+    }
+
+    #[test]
+    fn who_writes_it_learns_which_version_says_so() {
+        let dir = tempfile::tempdir().unwrap();
+        let spot = Spot::in_repo(dir.path());
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let record = own_record(listener.local_addr().unwrap().port());
+        let first = spot.write(&record).unwrap();
+        assert_eq!((first.is_some(), first), (true, stamp_of(&spot.path())));
+        assert_eq!(spot.write(&record).unwrap(), first, "it says so already");
+        std::fs::remove_file(spot.path()).unwrap();
+        let again = spot.write(&record).unwrap();
+        assert_eq!((again.is_some(), again), (true, stamp_of(&spot.path())));
     }
 
     #[test]
