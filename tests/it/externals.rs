@@ -575,7 +575,7 @@ fn a_port_file_that_somebody_removes_is_put_back() {
     let mut events = sandbox.events();
     let (_server, port) = pages_in(&sandbox, &repo.root);
     wait_external(&mut events, "shop/server", port);
-    fs::remove_file(repo.port_file()).unwrap();
+    repo.remove_port_file();
     limits::wait_for_file(&repo.port_file());
     assert_eq!(repo.port(), port);
 }

@@ -297,7 +297,7 @@ fn the_address_is_where_it_really_listens() {
     let moved =
         || std::fs::read_to_string(repo.port_file()).is_ok_and(|text| !text.contains(&format!("\"port\": {before}")));
     wait_in_folder(&repo.pm(), "the new port", moved);
-    std::fs::remove_file(repo.port_file()).unwrap();
+    repo.remove_port_file();
     wait_for_file(&repo.port_file());
     assert_eq!(get(repo.port()).status, 200);
     program.signal(Signal::TERM);

@@ -146,6 +146,17 @@ impl Repo {
         assert!(!self.port_file().exists());
     }
 
+    /// Removes the port file, so that whoever looks next finds none. On Windows one that somebody has open keeps its name
+    /// until it is closed: there it is moved aside first.
+    #[track_caller]
+    pub(crate) fn remove_port_file(&self) {
+        let aside = if cfg!(windows) { self.root.join("removed.json") } else { self.port_file() };
+        if cfg!(windows) {
+            fs::rename(self.port_file(), &aside).expect("remove a port file");
+        }
+        fs::remove_file(aside).expect("remove a port file");
+    }
+
     /// Waits until the port file is gone.
     #[track_caller]
     pub(crate) fn wait_no_file(&self) {
