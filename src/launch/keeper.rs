@@ -128,22 +128,33 @@ impl Keeper {
     fn show(&mut self, socket: Option<&Socket>) -> Shown {
         let Some(place) = &self.place else { return Shown::default() };
         let written = match socket {
-            Some(socket) => match place.spot.write(&record(socket, self.name.as_deref())) {
+            Some(socket) => match self.write(place, socket) {
                 // The server's own, about itself.
                 Err(WriteError::Taken { pid }) if self.guarded.members().contains(&pid) => Ok(self.file()),
                 written => written.map_err(|error| error.to_string()),
             },
             None => place.spot.withdraw().map(|_| None).map_err(|error| error.to_string()),
         };
-        let _ = self.guarded.name_file(written.as_ref().ok().and_then(Option::as_ref));
         match written {
-            Ok(version) => Shown { version, is_refused: false },
+            Ok(version) => {
+                // One that is gone again, or somebody else's by now, was named already.
+                if version.is_some() || socket.is_none() {
+                    let _ = self.guarded.name_file(version.as_ref());
+                }
+                Shown { version, is_refused: false }
+            }
             Err(error) => {
                 let version = self.file();
                 self.tell(Event::Trouble(format!("the port file could not be kept: {error}")));
                 Shown { version, is_refused: true }
             }
         }
+    }
+
+    /// The guard knows of the file before it is there: whenever this program is killed, none stays.
+    fn write(&self, place: &Place, socket: &Socket) -> Result<Option<Stamp>, WriteError> {
+        let tell = |stamp: &Stamp| drop(self.guarded.name_file(Some(stamp)));
+        place.spot.write_telling(&record(socket, self.name.as_deref()), tell)
     }
 
     fn told(&mut self, socket: Option<&Socket>) {

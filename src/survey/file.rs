@@ -175,17 +175,32 @@ impl Spot {
     /// Writes it of a server that somebody else started. Whoever else says something true of the place is not
     /// contradicted: any live file stays but such a one.
     pub fn write_external(&self, record: &PortFile) -> Result<Option<Stamp>, WriteError> {
-        self.write_unless(record, |claim| !claim.is_external())
+        self.write_unless(record, |claim| !claim.is_external(), |_| ())
     }
 
     /// Writes it. A live file stays, but for one of Pierhead's that Pierhead writes anew, and a server's own that it
     /// writes anew itself; fields that are not ours are kept. The answer is the version that says it; `None` when somebody
     /// has removed or replaced that already.
     pub fn write(&self, record: &PortFile) -> Result<Option<Stamp>, WriteError> {
-        self.write_unless(record, |claim| if record.is_ours() { !claim.is_ours() } else { claim.pid != record.pid })
+        self.write_telling(record, |_| ())
     }
 
-    fn write_unless(&self, record: &PortFile, stays: impl Fn(&PortFile) -> bool) -> Result<Option<Stamp>, WriteError> {
+    /// As [`Self::write`]; `tell` is told which version it will be before it is there.
+    pub(crate) fn write_telling(
+        &self,
+        record: &PortFile,
+        tell: impl FnOnce(&Stamp),
+    ) -> Result<Option<Stamp>, WriteError> {
+        let stays = |claim: &PortFile| if record.is_ours() { !claim.is_ours() } else { claim.pid != record.pid };
+        self.write_unless(record, stays, tell)
+    }
+
+    fn write_unless(
+        &self,
+        record: &PortFile,
+        stays: impl Fn(&PortFile) -> bool,
+        tell: impl FnOnce(&Stamp),
+    ) -> Result<Option<Stamp>, WriteError> {
         let wrong = |cause| WriteError::File { path: self.path(), cause };
         let folder = self.make_folder().map_err(wrong)?;
         let _lock = folder.lock().map_err(|error| wrong(error.into()))?;
@@ -200,7 +215,9 @@ impl Spot {
             }
             record.extra = claim.record.extra;
         }
-        folder.replace(&self.name, &record.to_bytes(), Durability::Process).map_err(wrong)?;
+        let aside = folder.write_aside(&self.name, &record.to_bytes(), Durability::Process).map_err(wrong)?;
+        tell(aside.stamp());
+        aside.put().map_err(wrong)?;
         Ok(self.said(&record))
     }
 
@@ -361,8 +378,10 @@ mod tests {
         assert_eq!((first.is_some(), first), (true, stamp_of(&spot.path())));
         assert_eq!(spot.write(&record).unwrap(), first, "it says so already");
         std::fs::remove_file(spot.path()).unwrap();
-        let again = spot.write(&record).unwrap();
-        assert_eq!((again.is_some(), again), (true, stamp_of(&spot.path())));
+        let mut before = None;
+        let again = spot.write_telling(&record, |stamp| before = Some((*stamp, stamp_of(&spot.path())))).unwrap();
+        assert_eq!((again, again), (before.map(|(stamp, _)| stamp), stamp_of(&spot.path())));
+        assert_eq!(before.map(|(_, there)| there), Some(None), "it was told before it was there");
     }
 
     #[test]

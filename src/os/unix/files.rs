@@ -157,16 +157,33 @@ impl Folder {
 
     /// Replaces a file whole, mode 0600: a reader sees the old bytes or the new ones, never a part.
     pub fn replace(&self, name: &str, bytes: &[u8], durability: Durability) -> Result<(), FileError> {
-        let temp = self.write_temp(name, bytes, durability)?;
-        let renamed = rustix::fs::renameat(&self.fd, temp.as_str(), &self.fd, name);
-        if renamed.is_err() {
-            let _ = rustix::fs::unlinkat(&self.fd, temp.as_str(), AtFlags::empty());
-        }
-        renamed?;
+        self.write_aside(name, bytes, durability)?.put()?;
         if durability == Durability::Power {
             rustix::fs::fsync(&self.fd)?;
         }
         Ok(())
+    }
+
+    /// The first half of [`Folder::replace`]: [`Aside::put`] is the other.
+    pub fn write_aside(&self, name: &str, bytes: &[u8], durability: Durability) -> Result<Aside<'_>, FileError> {
+        let temp = temp_name(name);
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mut file = File::from(rustix::fs::openat(&self.fd, temp.as_str(), flags, Mode::RUSR | Mode::WUSR)?);
+        let mut written = file.write_all(bytes);
+        if durability == Durability::Power {
+            written = written.and_then(|()| file.sync_all());
+        }
+        match written.and_then(|()| file.metadata()) {
+            Ok(meta) => Ok(Aside { folder: self, temp, name: name.to_owned(), stamp: Stamp::from_metadata(&meta) }),
+            Err(error) => {
+                self.unlink(&temp);
+                Err(error.into())
+            }
+        }
+    }
+
+    fn unlink(&self, name: &str) {
+        let _ = rustix::fs::unlinkat(&self.fd, name, AtFlags::empty());
     }
 
     /// Writes a file that is not there yet or may be absent for a moment: the old one is removed first. Renaming over
@@ -267,20 +284,37 @@ impl Folder {
     fn open_regular(&self, name: impl rustix::path::Arg) -> Result<(File, Stamp), FileError> {
         open_regular_at(&self.fd, name)
     }
+}
 
-    fn write_temp(&self, name: &str, bytes: &[u8], durability: Durability) -> Result<String, FileError> {
-        let temp = temp_name(name);
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let mut file = File::from(rustix::fs::openat(&self.fd, temp.as_str(), flags, Mode::RUSR | Mode::WUSR)?);
-        let mut written = file.write_all(bytes);
-        if durability == Durability::Power {
-            written = written.and_then(|()| file.sync_all());
+/// A file that is written and has not its name yet; gone when it never gets it.
+#[derive(Debug)]
+pub struct Aside<'a> {
+    folder: &'a Folder,
+    /// Empty once it was put.
+    temp: String,
+    name: String,
+    stamp: Stamp,
+}
+
+impl Aside<'_> {
+    /// Which version it will be. Where files are another machine's, that one's clock may yet have a say in it.
+    pub fn stamp(&self) -> &Stamp {
+        &self.stamp
+    }
+
+    /// Puts it in the place of the one that has its name.
+    pub fn put(mut self) -> Result<(), FileError> {
+        rustix::fs::renameat(&self.folder.fd, self.temp.as_str(), &self.folder.fd, self.name.as_str())?;
+        self.temp.clear();
+        Ok(())
+    }
+}
+
+impl Drop for Aside<'_> {
+    fn drop(&mut self) {
+        if !self.temp.is_empty() {
+            self.folder.unlink(&self.temp);
         }
-        if let Err(error) = written {
-            let _ = rustix::fs::unlinkat(&self.fd, temp.as_str(), AtFlags::empty());
-            return Err(error.into());
-        }
-        Ok(temp)
     }
 }
 
@@ -462,6 +496,19 @@ mod tests {
         let mode = std::fs::metadata(dir.path().join("a")).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "no temp file is left");
+    }
+
+    #[test]
+    fn what_is_written_aside_is_known_before_it_has_its_name_and_goes_when_it_gets_none() {
+        let (dir, folder) = folder();
+        drop(folder.write_aside("a", b"one", Durability::Process).unwrap());
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+        let aside = folder.write_aside("a", b"two", Durability::Process).unwrap();
+        let stamp = *aside.stamp();
+        assert!(matches!(folder.read("a", 10), Err(FileError::Missing)));
+        aside.put().unwrap();
+        assert_eq!(folder.read("a", 10).unwrap(), (b"two".to_vec(), stamp));
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 
     #[test]

@@ -78,7 +78,7 @@ impl Guarded {
             ladder: terms.ladder,
             leftovers: terms.leftovers,
             file,
-            stamp: None,
+            stamps: [None; 2],
             folder: folder.transpose()?,
             room: Room::take(),
             leader_ended: false,
@@ -125,7 +125,8 @@ impl Guarded {
         tree::signal(&self.instance, signal)
     }
 
-    /// Says which file goes at the end: the one of this stamp, or none.
+    /// Says which file goes at the end: the one of this stamp, or the one named before, whose place it may not have taken
+    /// yet; or none.
     pub fn name_file(&self, stamp: Option<&Stamp>) -> io::Result<()> {
         let mut order = [0; ORDER_BYTES];
         match stamp {
@@ -203,7 +204,8 @@ struct Guard {
     ladder: Vec<(u64, Signal)>,
     leftovers: Vec<(u64, Signal)>,
     file: Option<Mortal>,
-    stamp: Option<Stamp>,
+    /// The file that was named last, and the one before it.
+    stamps: [Option<Stamp>; 2],
     folder: Option<(CString, CString)>,
     room: Room,
     leader_ended: bool,
@@ -314,13 +316,19 @@ impl Guard {
         loop {
             // Each is written at once, and a pipe keeps them whole.
             match rustix::io::read(&self.orders, &mut order) {
-                Ok(ORDER_BYTES) if order[0] == FILE => self.stamp = Stamp::from_bytes(&order[1..]),
-                Ok(ORDER_BYTES) if order[0] == NO_FILE => self.stamp = None,
+                Ok(ORDER_BYTES) if order[0] == FILE => self.name_file(Stamp::from_bytes(&order[1..])),
+                Ok(ORDER_BYTES) if order[0] == NO_FILE => self.stamps = [None; 2],
                 Ok(ORDER_BYTES) => self.is_told_to_end = true,
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => return self.is_told_to_end,
                 Ok(_) | Err(_) => return true,
             }
+        }
+    }
+
+    fn name_file(&mut self, stamp: Option<Stamp>) {
+        if self.stamps[0] != stamp {
+            self.stamps = [stamp, self.stamps[0]];
         }
     }
 
@@ -356,8 +364,8 @@ impl Guard {
 
     /// What goes with the tree.
     fn clear(&self) {
-        if let (Some(file), Some(stamp)) = (&self.file, &self.stamp) {
-            let _ = file.remove_if(stamp);
+        for stamp in self.stamps.iter().flatten() {
+            let _ = self.file.as_ref().map(|file| file.remove_if(stamp));
         }
         if let Some((file, folder)) = &self.folder {
             let _ = rustix::fs::unlink(file.as_c_str());

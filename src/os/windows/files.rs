@@ -142,17 +142,23 @@ impl Folder {
 
     /// Replaces a file whole, for this user alone: a reader sees the old bytes or the new ones, never a part.
     pub fn replace(&self, name: &str, bytes: &[u8], durability: Durability) -> Result<(), FileError> {
-        let temp = self.path.join(temp_name(name));
-        let result =
-            write_new(&temp, bytes, durability).and_then(|()| patiently(|| fs::rename(&temp, self.path.join(name))));
-        if result.is_err() {
-            let _ = fs::remove_file(&temp);
-        }
-        result.map_err(FileError::of)?;
+        self.write_aside(name, bytes, durability)?.put()?;
         if durability == Durability::Power {
             self.sync();
         }
         Ok(())
+    }
+
+    /// The first half of [`Folder::replace`]: [`Aside::put`] is the other.
+    pub fn write_aside(&self, name: &str, bytes: &[u8], durability: Durability) -> Result<Aside, FileError> {
+        let temp = self.path.join(temp_name(name));
+        match write_new(&temp, bytes, durability) {
+            Ok(stamp) => Ok(Aside { temp: Some(temp), path: self.path.join(name), stamp }),
+            Err(error) => {
+                let _ = fs::remove_file(&temp);
+                Err(FileError::of(error))
+            }
+        }
     }
 
     /// Writes a file that is not there yet or may be absent for a moment; here the same as [`Folder::replace`].
@@ -243,6 +249,39 @@ impl Folder {
     fn sync(&self) {
         let folder = OpenOptions::new().write(true).custom_flags(FILE_FLAG_BACKUP_SEMANTICS).open(&self.path);
         let _ = folder.and_then(|folder| folder.sync_all());
+    }
+}
+
+/// A file that is written and has not its name yet; gone when it never gets it.
+#[derive(Debug)]
+pub struct Aside {
+    /// None once it was put.
+    temp: Option<PathBuf>,
+    path: PathBuf,
+    stamp: Stamp,
+}
+
+impl Aside {
+    /// Which version it will be. Where files are another machine's, that one's clock may yet have a say in it.
+    pub fn stamp(&self) -> &Stamp {
+        &self.stamp
+    }
+
+    /// Puts it in the place of the one that has its name.
+    pub fn put(mut self) -> Result<(), FileError> {
+        if let Some(temp) = &self.temp {
+            patiently(|| fs::rename(temp, &self.path)).map_err(FileError::of)?;
+        }
+        self.temp = None;
+        Ok(())
+    }
+}
+
+impl Drop for Aside {
+    fn drop(&mut self) {
+        if let Some(temp) = &self.temp {
+            let _ = fs::remove_file(temp);
+        }
     }
 }
 
@@ -360,10 +399,13 @@ fn open_regular(options: &mut OpenOptions, path: &Path) -> Result<(File, Stamp),
     Ok((file, stamp))
 }
 
-fn write_new(path: &Path, bytes: &[u8], durability: Durability) -> io::Result<()> {
+fn write_new(path: &Path, bytes: &[u8], durability: Durability) -> io::Result<Stamp> {
     let mut file = create_private(path)?;
     file.write_all(bytes)?;
-    if durability == Durability::Power { file.sync_all() } else { Ok(()) }
+    if durability == Durability::Power {
+        file.sync_all()?;
+    }
+    Stamp::of(&file)
 }
 
 fn create_private(path: &Path) -> io::Result<File> {
@@ -470,6 +512,19 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let folder = Folder::open(dir.path()).unwrap();
         (dir, folder)
+    }
+
+    #[test]
+    fn what_is_written_aside_is_known_before_it_has_its_name_and_goes_when_it_gets_none() {
+        let (dir, folder) = folder();
+        drop(folder.write_aside("a", b"one", Durability::Process).unwrap());
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+        let aside = folder.write_aside("a", b"two", Durability::Process).unwrap();
+        let stamp = *aside.stamp();
+        assert!(matches!(folder.read("a", 10), Err(FileError::Missing)));
+        aside.put().unwrap();
+        assert_eq!(folder.read("a", 10).unwrap(), (b"two".to_vec(), stamp));
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 
     #[test]
