@@ -15,6 +15,7 @@
 //! | `session` | being a shim: own session, subreaper, children collected, output relayed |
 //! | `nursery` | a process that is forked instead of started anew (Linux) |
 //! | `memory` | what the static programs take their memory from (feature `cli`, Linux with musl) |
+//! | `copy` | how the static programs copy memory (feature `cli`, Linux with musl on x86_64) |
 //! | `run_key` | what the registry starts at login (feature `cli`, Windows) |
 //! | `channel` | the local socket with the peer's user checked (feature `cli`) |
 //! | `login` | what the login shell makes of the environment (feature `cli`) |

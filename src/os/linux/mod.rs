@@ -2,6 +2,8 @@
 
 #[cfg(feature = "launch")]
 pub(super) mod bare;
+#[cfg(all(feature = "cli", target_arch = "x86_64", any(test, all(target_env = "musl", not(debug_assertions)))))]
+mod copy;
 #[cfg(feature = "cli")]
 pub mod exit;
 #[cfg(all(feature = "cli", target_env = "musl"))]
