@@ -515,19 +515,6 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_aside_is_known_before_it_has_its_name_and_goes_when_it_gets_none() {
-        let (dir, folder) = folder();
-        drop(folder.write_aside("a", b"one", Durability::Process).unwrap());
-        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
-        let aside = folder.write_aside("a", b"two", Durability::Process).unwrap();
-        let stamp = *aside.stamp();
-        assert!(matches!(folder.read("a", 10), Err(FileError::Missing)));
-        aside.put().unwrap();
-        assert_eq!(folder.read("a", 10).unwrap(), (b"two".to_vec(), stamp));
-        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
-    }
-
-    #[test]
     fn a_written_file_reads_back_and_leaves_nothing_beside_it() {
         let (dir, folder) = folder();
         folder.replace("a", b"one", Durability::Power).unwrap();
