@@ -622,9 +622,9 @@ fn write_file(id: &ServerId, spot: &Spot, record: &PortFile, post: &UnboundedSen
 }
 
 /// What came of writing a port file.
-fn told<T>(id: &ServerId, spot: &Spot, written: Result<T, WriteError>, post: &UnboundedSender<Message>) -> Vec<Event> {
+fn told(id: &ServerId, spot: &Spot, written: Result<(), WriteError>, post: &UnboundedSender<Message>) -> Vec<Event> {
     match written {
-        Ok(_) | Err(WriteError::Taken { .. }) => look_at_file(id, spot, post),
+        Ok(()) | Err(WriteError::Taken { .. }) => look_at_file(id, spot, post),
         Err(error) => {
             // Not looked at: what is not there would be written again at once, for ever.
             tracing::warn!("{id}: its port file could not be written: {error}");

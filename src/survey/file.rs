@@ -174,23 +174,28 @@ impl Spot {
 
     /// Writes it of a server that somebody else started. Whoever else says something true of the place is not
     /// contradicted: any live file stays but such a one.
-    pub fn write_external(&self, record: &PortFile) -> Result<Option<Stamp>, WriteError> {
+    pub fn write_external(&self, record: &PortFile) -> Result<(), WriteError> {
         self.write_unless(record, |claim| !claim.is_external(), |_| ())
     }
 
     /// Writes it. A live file stays, but for one of Pierhead's that Pierhead writes anew, and a server's own that it
-    /// writes anew itself; fields that are not ours are kept. The answer is the version that says it; `None` when somebody
-    /// has removed or replaced that already.
-    pub fn write(&self, record: &PortFile) -> Result<Option<Stamp>, WriteError> {
-        self.write_telling(record, |_| ())
+    /// writes anew itself; fields that are not ours are kept.
+    pub fn write(&self, record: &PortFile) -> Result<(), WriteError> {
+        self.write_own(record, |_| ())
     }
 
-    /// As [`Self::write`]; `tell` is told which version it will be before it is there.
+    /// As [`Self::write`]; `tell` is told which version it will be before it is there. The answer is the version that says
+    /// it; `None` when somebody has removed or replaced that already.
     pub(crate) fn write_telling(
         &self,
         record: &PortFile,
         tell: impl FnOnce(&Stamp),
     ) -> Result<Option<Stamp>, WriteError> {
+        self.write_own(record, tell)?;
+        Ok(self.said(record))
+    }
+
+    fn write_own(&self, record: &PortFile, tell: impl FnOnce(&Stamp)) -> Result<(), WriteError> {
         let stays = |claim: &PortFile| if record.is_ours() { !claim.is_ours() } else { claim.pid != record.pid };
         self.write_unless(record, stays, tell)
     }
@@ -200,13 +205,13 @@ impl Spot {
         record: &PortFile,
         stays: impl Fn(&PortFile) -> bool,
         tell: impl FnOnce(&Stamp),
-    ) -> Result<Option<Stamp>, WriteError> {
+    ) -> Result<(), WriteError> {
         let wrong = |cause| WriteError::File { path: self.path(), cause };
         let folder = self.make_folder().map_err(wrong)?;
         let _lock = folder.lock().map_err(|error| wrong(error.into()))?;
         // Written anew it would say the same, and wake whoever watches it: after each start of a daemon all of them.
-        if let Some(stamp) = self.said(record) {
-            return Ok(Some(stamp));
+        if self.said(record).is_some() {
+            return Ok(());
         }
         let mut record = record.clone();
         if let Ok(Some(Sighting { claim: Some(claim), verdict, .. })) = self.inspect_once() {
@@ -217,8 +222,7 @@ impl Spot {
         }
         let aside = folder.write_aside(&self.name, &record.to_bytes(), Durability::Process).map_err(wrong)?;
         tell(aside.stamp());
-        aside.put().map_err(wrong)?;
-        Ok(self.said(&record))
+        aside.put().map_err(wrong)
     }
 
     /// The file's version when it says just this.
@@ -374,9 +378,9 @@ mod tests {
         let spot = Spot::in_repo(dir.path());
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let record = own_record(listener.local_addr().unwrap().port());
-        let first = spot.write(&record).unwrap();
+        let first = spot.write_telling(&record, |_| ()).unwrap();
         assert_eq!((first.is_some(), first), (true, stamp_of(&spot.path())));
-        assert_eq!(spot.write(&record).unwrap(), first, "it says so already");
+        assert_eq!(spot.write_telling(&record, |_| ()).unwrap(), first, "it says so already");
         std::fs::remove_file(spot.path()).unwrap();
         let mut before = None;
         let again = spot.write_telling(&record, |stamp| before = Some((*stamp, stamp_of(&spot.path())))).unwrap();
